@@ -1,0 +1,17 @@
+"""What is asked: study files, arms, designs and trials. Pure Python."""
+
+from ablations.study.design import trials
+from ablations.study.errors import InputError
+from ablations.study.schema import Arm, Metric, Study, Trial
+from ablations.study.studyfile import load_study, shipped_configs
+
+__all__ = [
+    "Arm",
+    "InputError",
+    "Metric",
+    "Study",
+    "Trial",
+    "load_study",
+    "shipped_configs",
+    "trials",
+]
