@@ -1,0 +1,164 @@
+"""The DataModule over packed data sets."""
+
+from typing import Any
+
+import pytorch_lightning
+import torch
+
+from ablations.data.augment import Colour, Formula
+from ablations.data.draws import shuffle
+from ablations.data.loaders import (
+    Augmentation,
+    Batch,
+    EvaluationBatches,
+    Share,
+    Store,
+    TrainBatches,
+)
+from ablations.data.packed import Packed
+from ablations.data.sources import open_data
+
+
+class PackedData:
+    """What `PackedDataModule` does, for the LightningDataModule of either namespace."""
+
+    trainer: Any
+
+    def __init__(
+        self,
+        path: str,
+        batch_size: int = 128,
+        crop: int | None = None,
+        padding: int = 0,
+        flip: bool = False,
+        pca_colour: bool = False,
+        pca_formula: Formula = "as-run",
+        ten_crop: bool = False,
+        validation: float = 0.1,
+        limit: int | None = None,
+    ) -> None:
+        """Batches of a packed data set, held whole on the trainer's device.
+
+        A batch is (images, labels): float32 (B, C, H, W), on the 0-255 scale less the mean training
+        image, and int64 (B,). The order of the training images and their augmentation depend on the
+        seed (``torch.initial_seed()`` when this is made), the epoch and the image alone: not on the
+        model, the batch size, the devices, or whether the fit was resumed.
+
+        Args:
+            path: A packed folder, or the built-in set ``digits``.
+            batch_size: Images a batch on each device; an epoch's last batch may be smaller.
+            crop: Side of the square cut out of each image in pixels: at a random place in training,
+                in the middle otherwise. Whole images without it.
+            padding: Pixels of the mean image's colour added on each side before the random crop.
+            flip: Mirror each training image left to right with probability one half.
+            pca_colour: Shift the colour of each training image along the principal components of
+                the training pixels. Also done where the model has an attribute ``pca_colour`` that
+                is true. Greyscale images stay as they are.
+            pca_formula: Scale of the colour shift: ``as-run`` is the standard deviation of each
+                component, ``printed`` its variance on pixels from 0 to 1, times 255. Either is
+                multiplied by a normal draw of standard deviation 0.1.
+            ten_crop: Give each test image as ten views, (B, 10, C, H, W): the crop's four corners
+                and centre, then their mirror images. View 4 is the centre crop.
+            validation: Share of the training images that is held out for validation, the same ones
+                for every seed; 0 for none. The test images are never among them.
+            limit: Train on this many images only, the same ones for every seed. All without it.
+
+        Raises:
+            ValueError: An argument is out of its range.
+        """
+        super().__init__()
+        if batch_size < 1 or padding < 0 or (crop is not None and crop < 1):
+            raise ValueError("batch_size and crop must be at least 1, padding at least 0")
+        if not 0 <= validation < 1 or (limit is not None and limit < 1):
+            raise ValueError("validation must be from 0 up to 1 (not 1), limit at least 1")
+        self.path, self.batch_size, self.crop, self.padding = path, batch_size, crop, padding
+        self.flip, self.pca_colour, self.pca_formula = flip, pca_colour, pca_formula
+        self.ten_crop, self.validation, self.limit = ten_crop, validation, limit
+        # read now: whatever is seeded during training must not move the order
+        self.seed = torch.initial_seed()
+        self._packed: Packed | None = None
+
+    @property
+    def packed(self) -> Packed:
+        """The data set, opened when first asked for."""
+        if self._packed is None:
+            self._packed = open_data(self.path)
+        return self._packed
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens the data set.
+
+        Raises:
+            FileNotFoundError: There is no data set at the path.
+            ValueError: It is damaged, or its images are smaller than the crop.
+        """
+        height, width, _ = self.packed.shape
+        if self.crop is not None and self.crop > min(height, width):
+            raise ValueError(f"crop {self.crop}: the images of '{self.path}' are {height}x{width}")
+
+    def train_dataloader(self) -> TrainBatches:
+        """Training batches; without a trainer, on the CPU."""
+        augmentation = Augmentation(self._size, self.padding, self.flip, self._colour())
+        store = self._store("train", self._training_and_validation()[0])
+        return TrainBatches(
+            store, self.batch_size, augmentation, self.seed, self._share, self.trainer
+        )
+
+    def val_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
+        """Validation batches; an empty list where no images are held out."""
+        samples = self._training_and_validation()[1]
+        if not len(samples):
+            return []
+        store = self._store("train", samples)
+        return EvaluationBatches(store, self.batch_size, self._size, share=self._share)
+
+    def test_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
+        """Test batches; an empty list where the data set has no test images."""
+        if "test" not in self.packed.splits:
+            return []
+        samples = torch.arange(len(self.packed.splits["test"].labels))
+        store = self._store("test", samples)
+        return EvaluationBatches(store, self.batch_size, self._size, self.ten_crop, self._share)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """The batch as it is: on the trainer's device already (Lightning's walk takes 30 us)."""
+        return batch
+
+    def _training_and_validation(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices in the training split, ascending; fixed by a hash of the index."""
+        count = len(self.packed.splits["train"].labels)
+        order = shuffle(torch.arange(count), "validation")
+        held_out = round(count * self.validation)
+        training = order[held_out:][: self.limit]
+        return training.sort().values, order[:held_out].sort().values
+
+    def _store(self, split: str, samples: torch.Tensor) -> Store:
+        packed = self.packed
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return Store.of(packed.splits[split], samples, packed.statistics, device)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        height, width, _ = self.packed.shape
+        return (height, width) if self.crop is None else (self.crop, self.crop)
+
+    @property
+    def _share(self) -> Share:
+        trainer = self.trainer
+        return Share(trainer.global_rank, trainer.world_size) if trainer else Share()
+
+    def _colour(self) -> Colour | None:
+        model = self.trainer.lightning_module if self.trainer else None
+        if self.packed.shape[2] != 3 or not (
+            self.pca_colour or getattr(model, "pca_colour", False) is True
+        ):
+            return None
+        statistics = self.packed.statistics
+        values = torch.from_numpy(statistics.colour_values)
+        return Colour.of(values, torch.from_numpy(statistics.colour_vectors), self.pca_formula)
+
+
+class PackedDataModule(PackedData, pytorch_lightning.LightningDataModule):
+    """A packed data set, held whole on the device (for `pytorch_lightning`)."""
