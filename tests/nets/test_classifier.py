@@ -1,0 +1,148 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from ablations.data import PackedDataModule
+from ablations.nets import AlexNet
+
+
+def data(n=50, batch_size=20, classes=10, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    images = 60 * torch.randn(n, 1, 8, 8, generator=generator)
+    labels = torch.randint(0, classes, (n,), generator=generator)
+    return DataLoader(TensorDataset(images, labels), batch_size=batch_size)
+
+
+def model(seed=3, **arguments):
+    torch.manual_seed(seed)
+    fixed = {"num_classes": 10, "image_size": 8, "channels": 1, "width": 0.03125}
+    return AlexNet(**{**fixed, **arguments})
+
+
+def trainer(**arguments):
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
+    return pl.Trainer(**{**quiet, **arguments})
+
+
+def everything(net, batches):
+    images, labels = batches.dataset.tensors
+    with torch.no_grad():
+        return net.eval()(images), labels
+
+
+def test_logged_values_are_means_over_examples_of_uneven_batches():
+    net, batches = model(), data()
+    logged = trainer().test(net, batches, verbose=False)[0]
+    logits, labels = everything(net, batches)
+    top5 = logits.topk(5).indices.eq(labels[:, None]).any(1).float().mean()
+    assert logged == {
+        "test/loss": pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5),
+        "test/top1_error": pytest.approx(100 * (logits.argmax(1) != labels).float().mean().item()),
+        "test/top5_error": pytest.approx(100 * (1 - top5.item())),
+    }
+
+
+def test_few_classes_have_no_top5_error():
+    logged = trainer().test(model(num_classes=3), data(classes=3), verbose=False)[0]
+    assert set(logged) == {"test/loss", "test/top1_error"}
+
+
+def test_test_step_gives_probabilities_and_targets():
+    net, batches = model().eval(), data()
+    outputs = net.test_step(next(iter(batches)), 0)
+    torch.testing.assert_close(outputs["probabilities"].sum(1), torch.ones(20))
+    assert torch.equal(outputs["targets"], next(iter(batches))[1])
+
+
+def test_every_stage_is_logged_once_an_epoch():
+    fit = trainer(max_epochs=1)
+    fit.fit(model(), data(), data(seed=1))
+    assert set(fit.callback_metrics) == {
+        f"{stage}/{name}"
+        for stage in ("train", "val")
+        for name in ("loss", "top1_error", "top5_error")
+    }
+
+
+def test_ten_steps_follow_the_printed_update():
+    """v <- 0.9 v - 0.0005 eps w - eps g; w <- w + v (section 5), from fresh gradients."""
+    net, twin = model(), model()
+    optimizer = net.configure_optimizers()["optimizer"]
+    batches = list(data(n=200)) * 2
+    velocity = [torch.zeros_like(w) for w in twin.parameters()]
+    for step, batch in enumerate(batches[:10]):
+        for layers in (net, twin):
+            layers.zero_grad()
+            for dropout in layers._dropouts:
+                dropout.step = (step,)
+            F.cross_entropy(layers(batch[0]), batch[1]).backward()
+        optimizer.step()
+        with torch.no_grad():
+            for v, w in zip(velocity, twin.parameters(), strict=True):
+                v.mul_(0.9).sub_(0.0005 * 0.01 * w + 0.01 * w.grad)
+                w.add_(v)
+    for ours, printed in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, printed)
+
+
+def rates(net, epochs, batches):
+    seen = []
+
+    class Watch(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    trainer(max_epochs=epochs, callbacks=[Watch()]).fit(net, batches, batches)
+    return pytest.approx(seen)
+
+
+def test_fixed_schedule_divides_the_rate_at_its_milestones():
+    net = model(schedule="fixed", milestones=[1, 3])
+    assert rates(net, 5, data()) == [0.01, 0.001, 0.001, 1e-4, 1e-4]
+
+
+def test_plateau_divides_the_rate_by_ten_three_times():
+    images, labels = data().dataset.tensors
+    hopeless = DataLoader(TensorDataset(images * float("nan"), labels), batch_size=50)
+    assert rates(model(patience=0), 6, hopeless) == [0.01, 0.01, 1e-3, 1e-4, 1e-5, 1e-5]
+
+
+class SaveAt(pl.Callback):
+    def __init__(self, step, path):
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("step", [4, 6])  # in the middle of an epoch of three batches; at its end
+def test_a_resumed_fit_ends_as_an_undisturbed_one(step, tmp_path):
+    def digits():
+        return PackedDataModule("digits", batch_size=20, limit=60)
+
+    net, fit = model(), trainer(max_epochs=3, callbacks=[SaveAt(step, tmp_path / "part.ckpt")])
+    fit.fit(net, digits())
+    again, rest = model(), trainer(max_epochs=3)
+    rest.fit(again, digits(), ckpt_path=tmp_path / "part.ckpt", weights_only=True)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    assert rest.callback_metrics == fit.callback_metrics
+
+
+def test_a_checkpoint_loads_with_weights_only(tmp_path):
+    net, fit = model(without=["conv3"], milestones=[1], schedule="fixed"), trainer(max_epochs=1)
+    fit.fit(net, data())
+    fit.save_checkpoint(tmp_path / "last.ckpt")
+    loaded = AlexNet.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name])
+    assert loaded.hparams.without == ["conv3"]
