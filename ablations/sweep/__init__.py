@@ -1,0 +1,1 @@
+"""How it runs: configurations into trainings, trainings onto hardware, results into records."""

@@ -1,0 +1,74 @@
+"""What is handed to a worker, and what it says back. Results themselves are files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ablations.study import InputError
+from ablations.sweep.build import Recipe
+
+
+@dataclass(frozen=True)
+class Order:
+    """One trial to train, or one arm to rehearse.
+
+    Attributes:
+        folder: Where the trial leaves its files.
+        metrics: The metrics that the study reads; a non-finite one makes the trial diverged.
+        threads: torch threads, the same wherever the trial runs.
+        attempt: 1 for the first.
+    """
+
+    recipe: Recipe
+    seed: int
+    trial: str
+    folder: Path
+    metrics: tuple[str, ...]
+    weights: Literal["last", "best"] = "last"
+    threads: int = 1
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """Trials for one worker, trained in order, or arms to rehearse."""
+
+    orders: tuple[Order, ...]
+    rehearse: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        error: One line for a failed trial.
+        seconds: Wall time in the worker.
+    """
+
+    trial: str
+    status: Literal["done", "diverged", "failed"]
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What one batch of an arm tells.
+
+    Attributes:
+        config: The resolved configuration.
+        logged: The names of all metrics logged by fit and test.
+        parameters: Trainable parameters.
+        flops: Of one example's forward pass, 2 per multiply-accumulate; None where unknown.
+        error: Why the arm cannot be trained.
+    """
+
+    arm: str
+    config: Mapping[str, Any]
+    logged: tuple[str, ...]
+    parameters: int | None
+    flops: int | None
+    notes: tuple[str, ...] = ()
+    error: InputError | None = None

@@ -1,0 +1,83 @@
+"""Common random numbers for modules that know nothing of them, and a clean slate per trial."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
+
+from ablations.seeds import stream_seed
+
+
+def reset_torch(threads: int) -> None:
+    """Undo the global switches that an earlier trial of this process may have set."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_grad_enabled(True)
+    torch.set_anomaly_enabled(False)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = False
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def reseed(*key: int | str) -> None:
+    """Seed python, numpy and torch by a key."""
+    seed = stream_seed(*key)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+class EpochOrder(Sampler[int]):
+    """A random order of examples that depends on seed and epoch alone.
+
+    Args:
+        length: Number of examples drawn in an epoch, without replacement.
+        seed: The trial's seed.
+        epoch: The epoch to start with.
+        skip: Examples of the first epoch that were seen before an interruption.
+    """
+
+    def __init__(self, length: int, seed: int, epoch: int = 0, skip: int = 0) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = epoch
+        self.skip = skip
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator()
+        generator.manual_seed(stream_seed(self.seed, "order", self.epoch))
+        order = torch.randperm(self.length, generator=generator).tolist()
+        skip, self.skip = self.skip, 0
+        yield from order[skip:]
+
+
+def give_common_order(loader: Any, seed: int, epoch: int, batches_seen: int) -> None:
+    """Make a shuffling DataLoader draw its order by seed and epoch.
+
+    Loaders of another kind, and samplers with a logic of their own, are left alone.
+    """
+    if not isinstance(loader, DataLoader) or not isinstance(loader.batch_sampler, BatchSampler):
+        return
+    sampler = loader.batch_sampler.sampler
+    if type(sampler) is not RandomSampler or sampler.replacement:
+        return
+    size = loader.batch_sampler.batch_size
+    order = EpochOrder(len(sampler), seed, epoch, batches_seen * size)
+    loader.batch_sampler.sampler = order
+    if loader.generator is None:
+        # Without one, each epoch draws the workers' base seed from the global stream.
+        loader.generator = torch.Generator().manual_seed(stream_seed(seed, "workers"))

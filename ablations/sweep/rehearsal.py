@@ -1,0 +1,204 @@
+"""One batch of an arm before the sweep: what it logs, how big it is, whether it fits together."""
+
+import datetime
+import importlib
+import math
+import tempfile
+import traceback
+import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ablations.study import Arm, InputError, Study
+from ablations.study.errors import nearest, same_arms
+from ablations.study.yamlfile import flatten
+from ablations.sweep.build import Recipe, build
+from ablations.sweep.job import Order, Rehearsal
+from ablations.sweep.randomness import reset_torch
+from ablations.sweep.trial import count_parameters, floats, output_to, tests
+from ablations.sweep.watch import MetricsFile, make_logger
+
+
+def rehearse(order: Order) -> Rehearsal:
+    """Train, validate and test an arm on one batch, in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="ablations-") as temporary:
+        folder = Path(temporary)
+        with output_to(folder / "log.txt"):
+            try:
+                return _rehearse(order, folder)
+            except (Exception, SystemExit) as error:
+                told = _told(error, order.recipe, "the rehearsal failed")
+                return Rehearsal(order.recipe.arm, {}, (), None, None, error=told)
+
+
+def _told(error: BaseException, recipe: Recipe, doing: str) -> InputError:
+    """An error of the project's own code, with the last line of that code."""
+    if isinstance(error, InputError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    homes = recipe.import_paths
+    own = [f for f in frames if any(Path(f.filename).is_relative_to(home) for home in homes)]
+    place = (own or frames)[-1]
+    name = type(error).__name__
+    return InputError(
+        f"{doing}: {name}: {error} ({Path(place.filename).name}, line {place.lineno})",
+        file=recipe.study_file,
+        key=f"arms.{recipe.arm}",
+    )
+
+
+def inspect_arm(order: Order) -> Rehearsal:
+    """Build an arm without training anything: its configuration, parameters and flops.
+
+    Raises:
+        InputError: It cannot be built.
+    """
+    with tempfile.TemporaryDirectory(prefix="ablations-") as temporary:
+        with output_to(Path(temporary) / "log.txt"):
+            reset_torch(order.threads)
+            try:
+                built = build(order.recipe, order.seed, {"default_root_dir": temporary})
+            except (Exception, SystemExit) as error:
+                raise _told(error, order.recipe, "cannot be built") from error
+        flops = _flops_of_example(built.model)
+        size = count_parameters(built.model)
+        return Rehearsal(order.recipe.arm, built.config, (), size, flops, built.notes)
+
+
+def _rehearse(order: Order, folder: Path) -> Rehearsal:
+    reset_torch(order.threads)
+    options = {"default_root_dir": str(folder), "fast_dev_run": 1}
+    built = build(order.recipe, order.seed, options)
+    metrics = MetricsFile(folder / "metrics.csv")
+    counter = _StepCounter()
+    flops = _flops_of_example(built.model)
+    if flops is None:
+        built.trainer.callbacks.append(_as_callback(counter, built.namespace))
+    built.trainer.loggers = [make_logger(built.namespace, metrics, built.trainer)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        built.trainer.fit(built.model, datamodule=built.data)
+        logged = set(floats(built.trainer.callback_metrics))
+        if tests(built.model, built.data):
+            built.trainer.test(built.model, datamodule=built.data, verbose=False)
+            logged |= set(floats(built.trainer.callback_metrics))
+    size = count_parameters(built.model)
+    flops = counter.flops if flops is None else flops
+    return Rehearsal(
+        order.recipe.arm, built.config, tuple(sorted(logged)), size, flops, built.notes
+    )
+
+
+def _flops_of_example(model: Any) -> int | None:
+    """Of the forward pass of the module's own ``example_input_array``, per example."""
+    example = getattr(model, "example_input_array", None)
+    if not isinstance(example, torch.Tensor):
+        return None
+    was_training = model.training
+    model.eval()
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(example)
+    finally:
+        model.train(was_training)
+    return int(counter.get_total_flops()) // len(example)
+
+
+class _StepCounter:
+    """Counts the forward pass of the first training step, up to its backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops: int | None = None
+        self.mode: FlopCounterMode | None = None
+        self.size = 1
+        self.stack = ExitStack()
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Start counting."""
+        self.size = _batch_size(batch)
+        self.stack.enter_context(counter := FlopCounterMode(display=False))
+        self.mode = counter
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        """Stop counting."""
+        if self.mode is not None:
+            self.stack.close()
+            self.flops = int(self.mode.get_total_flops()) // self.size or None
+            self.mode = None
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Stop where no backward was seen."""
+        self.stack.close()
+
+
+def _as_callback(counter: _StepCounter, namespace: str) -> Any:
+    callback = importlib.import_module(f"{namespace}.callbacks").Callback
+    counter.__class__ = type("StepCounter", (_StepCounter, callback), {})
+    return counter
+
+
+def _batch_size(batch: Any) -> int:
+    while isinstance(batch, Mapping | list | tuple) and batch:
+        batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
+    return len(batch) if isinstance(batch, torch.Tensor) and batch.ndim else 1
+
+
+def changes(config: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Where two resolved configurations differ: ``{key: [in the baseline, in the arm]}``."""
+    ours, theirs = ({k: _plain(v) for k, v in flatten(dict(c)).items()} for c in (config, baseline))
+    keys = [*theirs, *(key for key in ours if key not in theirs)]
+    return {k: [theirs.get(k), ours.get(k)] for k in keys if theirs.get(k) != ours.get(k)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it; nan equals itself then."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    odd = isinstance(value, float) and not math.isfinite(value)
+    return str(value) if odd or isinstance(value, datetime.date) else value
+
+
+def check_rehearsals(study: Study, rehearsals: Mapping[str, Rehearsal]) -> list[InputError]:
+    """What is wrong with the arms of a study, seen side by side."""
+    errors = [r.error for r in rehearsals.values() if r.error is not None]
+    whole = {name: r for name, r in rehearsals.items() if r.error is None}
+    errors += check_differences(study, {name: r.config for name, r in whole.items()})
+    for name, rehearsal in whole.items():
+        wanted = study.metric_of(name).name
+        if wanted not in rehearsal.logged:
+            own = study.arm(name).metric is not None
+            errors.append(
+                InputError(
+                    f'"{wanted}" is not logged by fit or test; logged are '
+                    f"{', '.join(rehearsal.logged) or 'none'}",
+                    file=study.file,
+                    key=f"arms.{name}.metric" if own else "metric",
+                    nearest=nearest(wanted, rehearsal.logged),
+                )
+            )
+    return list({str(error): error for error in errors}.values())
+
+
+def check_differences(study: Study, configs: Mapping[str, Mapping[str, Any]]) -> list[InputError]:
+    """Arms that change nothing, and arms that are the same."""
+    errors: list[InputError] = []
+    known: list[Arm] = []
+    for arm in sorted(study.arms, key=lambda a: a.name != study.baseline):
+        if arm.name not in configs:
+            continue
+        for other in known:
+            read_alike = study.metric_of(arm.name) == study.metric_of(other.name)
+            if not read_alike or changes(configs[arm.name], configs[other.name]):
+                continue
+            errors.append(same_arms(arm.name, other.name, study.baseline, study.file))
+            break
+        known.append(arm)
+    return errors

@@ -1,0 +1,357 @@
+"""Trial folders mirrored into MLflow, again and again without doubling. One process writes.
+
+The files are the truth. What was mirrored is remembered beside the study; when that memory was
+not closed properly, the runs are found again by their tags.
+"""
+
+import csv
+import math
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ablations.study import InputError, Study, Trial
+from ablations.workspace import State, Workspace, read_json, write_json
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+_TAG = "ablations."
+_ENDED: Mapping[State, str] = {
+    "done": "FINISHED",
+    "diverged": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+_ARTIFACTS = ("config.yaml", "metrics.csv", "result.json", "failure.json", "log.txt")
+_SAVE_SECONDS = 5.0
+
+
+def tracking_uri(workspace: Workspace) -> str:
+    """MLFLOW_TRACKING_URI where it is set, else the workspace's own store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or workspace.tracking_uri
+
+
+def preload() -> None:
+    """Import MLflow, which takes seconds, while others work."""
+    import mlflow  # noqa: F401
+
+
+def check_uri(uri: str) -> None:
+    """See that a tracking server answers.
+
+    Raises:
+        InputError: It does not; a store of the workspace's own is always there.
+    """
+    if uri.startswith("sqlite:"):
+        return
+    from mlflow import MlflowClient
+
+    try:
+        MlflowClient(uri).search_experiments(max_results=1)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise InputError(
+            f"the tracking server does not answer: {reason}", file="MLFLOW_TRACKING_URI", key=uri
+        ) from error
+
+
+class Tracker:
+    """Mirrors one study.
+
+    All methods but :meth:`close` return at once: a thread does the work, so that a slow or
+    absent server never holds the sweep up. What could not be written is written later.
+    """
+
+    def __init__(self, study: Study, workspace: Workspace, arms: Mapping[str, Any]) -> None:
+        self.study = study
+        self.workspace = workspace
+        self.arms = arms
+        self.uri = tracking_uri(workspace)
+        self.trouble: str | None = None
+        self._memory_file = workspace.study_folder(study.name) / "tracking.json"
+        self._memory: dict[str, Any] = {}
+        self._client: Any = None
+        self._saved = 0.0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
+        self._wanted: dict[str, tuple[Trial, State]] = {}
+
+    def sync(self, trials: Iterable[Trial], states: Mapping[str, State]) -> None:
+        """Mirror the folders of these trials, and of all that could not be mirrored before."""
+        chosen = {trial.id: (trial, states[trial.id]) for trial in trials}
+        self._thread.submit(self._sync, chosen)
+
+    def conclude(
+        self, summaries: Sequence[Mapping[str, Any]], text: str, artifacts: Sequence[Path]
+    ) -> None:
+        """Write one summary run per arm, and the answer to the parent run."""
+        self._thread.submit(self._attempt, self._conclude, summaries, text, artifacts)
+
+    def close(self, status: str) -> None:
+        """Wait until all is written, end the parent run, and remember that it was done."""
+        self._thread.submit(self._sync, {}).result()
+        self._thread.submit(self._attempt, self._close, status).result()
+        self._thread.shutdown()
+
+    @property
+    def ids(self) -> tuple[str, dict[str, str]] | None:
+        """The experiment's id and the run id of each arm, once they exist."""
+        if "experiment" not in self._memory:
+            return None
+        return self._memory["experiment"], dict(self._memory["arms"])
+
+    def _sync(self, chosen: Mapping[str, tuple[Trial, State]]) -> None:
+        self._wanted.update(chosen)
+        for key, (trial, state) in list(self._wanted.items()):
+            if not self._attempt(self._mirror, trial, state):
+                return
+            del self._wanted[key]
+
+    def _attempt(self, step: Any, *arguments: Any) -> bool:
+        try:
+            if self._client is None:
+                self._open()
+            step(*arguments)
+        except Exception as error:
+            # A lost server costs nothing: the folders stay and are mirrored when it is back.
+            self.trouble = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+            return False
+        self.trouble = None
+        return True
+
+    def _open(self) -> None:
+        import logging
+
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self.uri)
+        own = self.uri == self.workspace.tracking_uri
+        memory = read_json(self._memory_file) or {}
+        remembered_uri = "own" if own else self.uri
+        if memory.get("uri") != remembered_uri:
+            memory = {"uri": remembered_uri, "runs": {}, "arms": {}, "closed": False}
+        if "experiment" not in memory:
+            memory["experiment"] = self._experiment(client, own)
+        if not memory["closed"]:
+            self._find_runs(client, memory)
+        memory["closed"] = False
+        self._memory = memory
+        self._save(now=True)
+        if "parent" not in memory:
+            tags = self._tags("study") | {"mlflow.note.content": self.study.question}
+            run = client.create_run(memory["experiment"], run_name=self.study.name, tags=tags)
+            memory["parent"] = run.info.run_id
+        else:
+            client.update_run(memory["parent"], status="RUNNING")
+        # MLflow lists the newest first.
+        for arm in reversed(self.study.arms):
+            if arm.name not in memory["arms"]:
+                memory["arms"][arm.name] = self._create_arm(client, memory, arm.name)
+        self._client = client
+        self._save(now=True)
+
+    def _experiment(self, client: Any, own: bool) -> str:
+        known = client.get_experiment_by_name(self.study.name)
+        if known is not None and known.lifecycle_stage == "deleted":
+            client.restore_experiment(known.experiment_id)
+        if known is not None:
+            return str(known.experiment_id)
+        place = self.workspace.artifacts / self.study.name
+        return str(
+            client.create_experiment(
+                self.study.name,
+                artifact_location=place.as_uri() if own else None,
+                tags={"mlflow.note.content": self.study.question},
+            )
+        )
+
+    def _find_runs(self, client: Any, memory: dict[str, Any]) -> None:
+        token = None
+        while True:
+            found = client.search_runs([memory["experiment"]], max_results=1000, page_token=token)
+            for run in found:
+                kind = run.data.tags.get(f"{_TAG}kind")
+                if kind == "study":
+                    memory["parent"] = run.info.run_id
+                elif kind == "arm":
+                    memory["arms"][run.data.tags[f"{_TAG}arm"]] = run.info.run_id
+                elif kind == "trial":
+                    key = _key(run.data.tags[f"{_TAG}arm"], run.data.tags[f"{_TAG}trial"])
+                    fresh = {"run": run.info.run_id, "rows": 0, "sign": None}
+                    memory["runs"].setdefault(key, fresh)
+            token = found.token
+            if not token:
+                return
+
+    def _tags(self, kind: str, arm: str | None = None) -> dict[str, str]:
+        tags = {f"{_TAG}kind": kind, f"{_TAG}study": self.study.name}
+        return tags | ({} if arm is None else {f"{_TAG}arm": arm})
+
+    def _create_arm(self, client: Any, memory: Mapping[str, Any], arm: str) -> str:
+        # Not nested under the study's run: MLflow folds nested runs away, and arms are the answer.
+        tags = self._tags("arm", arm) | {f"{_TAG}parent": memory["parent"]}
+        run = client.create_run(memory["experiment"], run_name=arm, tags=tags)
+        self._log_params(client, run.info.run_id, {"arm": arm} | self._changed(arm))
+        return str(run.info.run_id)
+
+    def _log_params(self, client: Any, run: str, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        client.log_batch(run, params=[Param(name, value) for name, value in params.items()])
+
+    def _changed(self, arm: str) -> dict[str, str]:
+        """The arm's value of every key that some arm changes, so that arms can be compared."""
+        values: dict[str, str] = {}
+        for name, learned in self.arms.items():
+            for key, (before, after) in learned["changes"].items():
+                short = _name(key.replace("init_args.", ""))
+                if name == arm:
+                    values[short] = str(after)[:500]
+                else:
+                    values.setdefault(short, str(before)[:500])
+        return values
+
+    def _mirror(self, trial: Trial, state: State) -> None:
+        folder = self.workspace.trial_folder(trial.id)
+        known = self._memory["runs"].get(_key(trial.arm, trial.id))
+        rows = _rows(folder / "metrics.csv")
+        result = read_json(folder / "result.json") or {}
+        sign = f"{state} {result.get('finished', '')}"
+        if known is not None and known["sign"] == sign and known["rows"] == len(rows):
+            return
+        if known is not None and (len(rows) < known["rows"] or _replaced(known["sign"], sign)):
+            self._client.delete_run(known["run"])
+            known = None
+        if known is None:
+            known = self._create_trial(trial, rows)
+        run = known["run"]
+        self._log_rows(run, rows, known["rows"])
+        known["rows"] = len(rows)
+        if state in _ENDED:
+            self._end_trial(run, folder, result, state)
+        elif known["sign"] is not None:
+            self._client.update_run(run, status="RUNNING")
+        known["sign"] = sign
+        self._save()
+
+    def _create_trial(self, trial: Trial, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        tags = self._tags("trial", trial.arm) | {
+            "mlflow.parentRunId": self._memory["arms"][trial.arm],
+            f"{_TAG}trial": trial.id,
+            f"{_TAG}seed": str(trial.seed),
+        }
+        attempt = read_json(self.workspace.trial_folder(trial.id) / "attempt.json") or {}
+        run = self._client.create_run(
+            self._memory["experiment"],
+            start_time=int(1000 * attempt.get("started", time.time())),
+            run_name=f"{trial.arm} · seed {trial.seed}",
+            tags=tags,
+        )
+        params = {"arm": trial.arm, "seed": str(trial.seed)} | self._changed(trial.arm)
+        self._log_params(self._client, run.info.run_id, params)
+        known = {"run": run.info.run_id, "rows": 0, "sign": None}
+        self._memory["runs"][_key(trial.arm, trial.id)] = known
+        self._save(now=True)
+        return known
+
+    def _log_rows(self, run: str, rows: Sequence[Mapping[str, str]], start: int) -> None:
+        from mlflow.entities import Metric
+
+        seen = {(row["epoch"], row["name"]) for row in rows[:start]}
+        metrics = []
+        for row in rows[start:]:
+            # An epoch repeated after a resume was mirrored before it.
+            if (row["epoch"], row["name"]) not in seen:
+                value, moment = float(row["value"]), int(1000 * float(row["time"]))
+                metrics.append(Metric(_name(row["name"]), value, moment, int(row["epoch"])))
+            seen.add((row["epoch"], row["name"]))
+        for first in range(0, len(metrics), 1000):
+            self._client.log_batch(run, metrics=metrics[first : first + 1000])
+
+    def _end_trial(self, run: str, folder: Path, result: Mapping[str, Any], state: State) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        tags: dict[str, str] = {f"{_TAG}state": state}
+        if result:
+            tags |= {f"{_TAG}dirty": str(result["dirty"]).lower()}
+            if result["commit"]:
+                tags |= {"mlflow.source.git.commit": result["commit"]}
+        moment = _moment(result)
+        metrics = []
+        if result:
+            metrics = [Metric("seconds", float(result["seconds"]), moment, 0)]
+        self._client.log_batch(run, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()])
+        for name in (*_ARTIFACTS, "predictions.npz"):
+            if (folder / name).exists():
+                self._client.log_artifact(run, str(folder / name))
+        self._client.set_terminated(run, _ENDED[state], end_time=moment)
+
+    def _conclude(
+        self, summaries: Sequence[Mapping[str, Any]], text: str, artifacts: Sequence[Path]
+    ) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        now = int(1000 * time.time())
+        for summary in summaries:
+            run = self._memory["arms"][summary["arm"]]
+            numbers = {k: v for k, v in summary.items() if _is_number(v)}
+            metrics = [Metric(_name(k), float(v), now, 0) for k, v in numbers.items()]
+            verdict = RunTag(f"{_TAG}verdict", str(summary.get("verdict")))
+            note = RunTag("mlflow.note.content", str(summary.get("sentence", "")))
+            self._client.log_batch(run, metrics=metrics, tags=[verdict, note])
+            self._client.set_terminated(run, "FINISHED")
+        self._client.set_tag(self._memory["parent"], "mlflow.note.content", text)
+        for path in artifacts:
+            self._client.log_artifact(self._memory["parent"], str(path))
+
+    def _close(self, status: str) -> None:
+        for run in [*self._memory["arms"].values(), self._memory["parent"]]:
+            self._client.set_terminated(run, status)
+        self._memory["closed"] = not self._wanted
+        self._save(now=True)
+
+    def _save(self, *, now: bool = False) -> None:
+        if now or time.monotonic() - self._saved > _SAVE_SECONDS:
+            write_json(self._memory_file, self._memory)
+            self._saved = time.monotonic()
+
+
+def _key(arm: str, trial: str) -> str:
+    return f"{trial} {arm}"
+
+
+def _replaced(before: str | None, now: str) -> bool:
+    """Whether a finished trial was trained again since it was mirrored."""
+    return before is not None and before.split()[0] in ("done", "diverged") and before != now
+
+
+def _name(name: str) -> str:
+    return re.sub(r"[^\w\-. :/]", "_", name)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _moment(result: Mapping[str, Any]) -> int:
+    finished = result.get("finished")
+    seconds = datetime.fromisoformat(finished).timestamp() if finished else time.time()
+    return int(1000 * seconds)
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    """The whole rows of a metrics file; a line being written is left for the next time."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))

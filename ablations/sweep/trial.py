@@ -1,0 +1,192 @@
+"""One trial in a worker: build, fit, test, files."""
+
+import importlib.metadata
+import math
+import os
+import pickle
+import platform
+import socket
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ablations import __version__
+from ablations.study import InputError
+from ablations.sweep.build import Built, build
+from ablations.sweep.commit import code_version
+from ablations.sweep.job import Order, Outcome
+from ablations.sweep.randomness import reset_torch
+from ablations.sweep.watch import MetricsFile, make_logger, make_watch
+from ablations.workspace import write_atomic, write_json
+
+
+def run_trial(order: Order) -> Outcome:
+    """Train one trial; all that it finds is in its folder, result.json last.
+
+    A checkpoint of an earlier attempt is gone on from. An exception becomes failure.json.
+    """
+    folder = order.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.time()
+    attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+    write_json(folder / "attempt.json", attempt | {"attempt": order.attempt})
+    (folder / "failure.json").unlink(missing_ok=True)
+    with output_to(folder / "log.txt"):
+        try:
+            status = _train(order, started)
+            return Outcome(order.trial, status, None, time.time() - started)
+        except (Exception, SystemExit) as error:
+            text = str(error).strip().splitlines() or [""]
+            told = error if isinstance(error, InputError) else f"{type(error).__name__}: {text[0]}"
+            traceback.print_exc()
+            failure = {
+                "error": str(told),
+                "traceback": traceback.format_exc(),
+                "attempts": order.attempt,
+                "time": time.time(),
+            }
+            write_json(folder / "failure.json", failure)
+            return Outcome(order.trial, "failed", str(told), time.time() - started)
+
+
+def _train(order: Order, started: float) -> Any:
+    folder = order.folder
+    reset_torch(order.threads)
+    metrics_file = MetricsFile(folder / "metrics.csv")
+    checkpoint = folder / "checkpoint.ckpt"
+    resumed = _readable(checkpoint)
+    if not resumed:
+        metrics_file.path.unlink(missing_ok=True)
+    built = build(order.recipe, order.seed, {"default_root_dir": str(folder)})
+    write_atomic(folder / "config.yaml", yaml.safe_dump(built.config, sort_keys=False))
+    watch = make_watch(built.namespace, order.seed, checkpoint, metrics_file)
+    built.trainer.callbacks.append(watch)
+    built.trainer.loggers = [make_logger(built.namespace, metrics_file, built.trainer)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        metrics = _fit_and_test(built, order, checkpoint if resumed else None)
+    metrics_file.flush()
+    watch.predictions.save(folder / "predictions.npz")
+    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    diverged = metrics_file.diverged or any(
+        value is None and ("loss" in name.lower() or name in order.metrics)
+        for name, value in finite.items()
+    )
+    commit, dirty = code_version(built.model)
+    status = "diverged" if diverged else "done"
+    result = {
+        "schema": 1,
+        "id": order.trial,
+        "status": status,
+        "seed": order.seed,
+        "metrics": finite,
+        "epochs": int(built.trainer.current_epoch),
+        "steps": int(built.trainer.global_step),
+        "seconds": time.time() - started,
+        "parameters": count_parameters(built.model),
+        "attempt": order.attempt,
+        "resumed": resumed,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(),
+        "finished": datetime.now(UTC).isoformat(),
+        "environment": environment(built, order.threads),
+        "commit": commit,
+        "dirty": dirty,
+    }
+    if built.trainer.is_global_zero:
+        write_json(folder / "result.json", result)
+        checkpoint.unlink(missing_ok=True)
+    return status
+
+
+def _fit_and_test(built: Built, order: Order, resume: Path | None) -> dict[str, float]:
+    trainer, model, data = built.trainer, built.model, built.data
+    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    metrics = floats(trainer.callback_metrics)
+    if tests(model, data):
+        path = trainer.checkpoint_callback.best_model_path if order.weights == "best" else None
+        trainer.test(model, datamodule=data, ckpt_path=path, verbose=False)
+        metrics |= floats(trainer.callback_metrics)
+    return metrics
+
+
+def _readable(checkpoint: Path) -> bool:
+    """Whether there is a checkpoint that can be read without running what is in it."""
+    if not checkpoint.exists():
+        return False
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        print(f"starting afresh, {checkpoint} cannot be read safely: {error}")
+        checkpoint.unlink()
+        return False
+    return True
+
+
+def tests(model: Any, data: Any) -> bool:
+    """Whether the module has a test step and somebody a test loader."""
+
+    def own(thing: Any, method: str) -> bool:
+        found = getattr(type(thing), method, None)
+        home = getattr(found, "__module__", "") or ""
+        return found is not None and not home.startswith(("pytorch_lightning.", "lightning."))
+
+    loads = own(model, "test_dataloader") or (data is not None and own(data, "test_dataloader"))
+    return own(model, "test_step") and loads
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def environment(built: Built, threads: int) -> dict[str, Any]:
+    """What a reader needs to know of the machine."""
+    package = built.namespace.split(".")[0]
+    device = built.trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": importlib.metadata.version(package.replace("_", "-")),
+        "ablations": __version__,
+        "platform": platform.platform(),
+        "device": name,
+        "threads": threads,
+        "host": socket.gethostname(),
+    }
+
+
+def floats(metrics: Any) -> dict[str, float]:
+    """Logged tensors as numbers."""
+    return {name: float(value) for name, value in metrics.items()}
+
+
+@contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Send everything printed, by C code too, to a file."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    saved = os.dup(1), os.dup(2)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for descriptor in (file, *saved):
+            os.close(descriptor)

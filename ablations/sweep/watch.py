@@ -1,0 +1,194 @@
+"""What looks on while a trial trains: metrics to a file, a checkpoint a minute, common draws."""
+
+import csv
+import importlib
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ablations.sweep.randomness import give_common_order, reseed
+
+# No more than this much training is lost with a worker.
+CHECKPOINT_SECONDS = float(os.environ.get("ABLATIONS_CHECKPOINT_SECONDS", "60"))
+_COLUMNS = ("epoch", "step", "name", "value", "time")
+
+
+class MetricsFile:
+    """metrics.csv: the last value of each name in each epoch, flushed once an epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pending: dict[str, tuple[int, int, float]] = {}
+        self.diverged = False
+
+    def note(self, metrics: Mapping[str, Any], step: int, epoch: int) -> None:
+        """Keep the values of one log call."""
+        for name, value in metrics.items():
+            if name == "epoch":
+                continue
+            number = float(value)
+            self.pending[name] = (epoch, step, number)
+            self.diverged |= "loss" in name.lower() and not math.isfinite(number)
+
+    def flush(self) -> None:
+        """Append what was kept."""
+        if not self.pending:
+            return
+        new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(_COLUMNS)
+            now = round(time.time(), 3)
+            for name, (epoch, step, number) in self.pending.items():
+                writer.writerow((epoch, step, name, repr(number), now))
+        self.pending.clear()
+
+
+class Predictions:
+    """Per-example test predictions of a module whose test_step returns them."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def take(self, outputs: Any) -> None:
+        """Keep one batch's ``probabilities`` (B, C) and ``targets`` (B,), if there are any."""
+        if isinstance(outputs, Mapping) and {"probabilities", "targets"} <= set(outputs):
+            kept = outputs["probabilities"].detach(), outputs["targets"].detach()
+            self.batches.append(kept)
+
+    def save(self, path: Path) -> None:
+        """Write predictions.npz; nothing where no batch was kept."""
+        if not self.batches:
+            return
+        probabilities = torch.cat([p for p, _ in self.batches]).float().cpu().numpy()
+        targets = torch.cat([t for _, t in self.batches]).cpu().numpy()
+        temporary = path.with_suffix(".tmp.npz")
+        np.savez_compressed(temporary, probabilities=probabilities, targets=targets)
+        temporary.replace(path)
+
+
+class Watch:
+    """The hooks; made a Callback of the module's own namespace by :func:`make_watch`."""
+
+    def __init__(self, seed: int, checkpoint: Path, metrics: MetricsFile) -> None:
+        super().__init__()
+        self.seed = seed
+        self.checkpoint = checkpoint
+        self.metrics = metrics
+        self.predictions = Predictions()
+        self.saved = time.monotonic()
+        self.foreign = True
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Give foreign modules the common order before their loader is asked for."""
+        self.foreign = not getattr(pl_module, "common_random_numbers", False)
+        if stage != "fit" or not self.foreign:
+            return
+        owner = trainer.datamodule
+        if owner is None or not _overrides(owner, "train_dataloader"):
+            owner = pl_module
+        original = owner.train_dataloader
+
+        def train_dataloader() -> Any:
+            made = original()
+            seen = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            for loader in _loaders(made):
+                total = len(loader) if hasattr(loader, "__len__") else 0
+                give_common_order(
+                    loader, self.seed, trainer.current_epoch, seen if seen < total else 0
+                )
+            return made
+
+        owner.train_dataloader = train_dataloader
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Draws of a training step depend on seed and step alone."""
+        if self.foreign:
+            reseed(self.seed, "step", trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Draws of the next batch's transforms do not depend on what this step consumed."""
+        if self.foreign:
+            reseed(self.seed, "batch", trainer.global_step)
+        # Resuming from an epoch's last batch, Lightning would skip that epoch's validation.
+        if time.monotonic() - self.saved > CHECKPOINT_SECONDS and not trainer.is_last_batch:
+            self.save(trainer)
+
+    def save(self, trainer: Any) -> None:
+        """Write a checkpoint and rename it into place."""
+        self.metrics.flush()
+        temporary = self.checkpoint.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, self.checkpoint)
+        self.saved = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """The former epoch is logged whole by now."""
+        self.close_epoch(trainer)
+        if self.metrics.diverged:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """The last epoch is logged whole by now."""
+        self.close_epoch(trainer)
+
+    def close_epoch(self, trainer: Any) -> None:
+        """Write the epoch's metrics; those that no logger was given are taken from callbacks'."""
+        if not trainer.is_global_zero or trainer.current_epoch == 0:
+            return
+        kept = trainer.callback_metrics
+        unseen = {name: value for name, value in kept.items() if name not in self.metrics.pending}
+        self.metrics.note(unseen, trainer.global_step, trainer.current_epoch - 1)
+        self.metrics.flush()
+
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *position: int
+    ) -> None:
+        """Keep predictions."""
+        self.predictions.take(outputs)
+
+
+def make_watch(namespace: str, seed: int, checkpoint: Path, metrics: MetricsFile) -> Watch:
+    """A Watch that is a Callback of the namespace."""
+    callback = importlib.import_module(f"{namespace}.callbacks").Callback
+    made: Watch = type("Watch", (Watch, callback), {})(seed, checkpoint, metrics)
+    return made
+
+
+def make_logger(namespace: str, file: MetricsFile, trainer: Any) -> Any:
+    """A logger of the namespace that writes metrics.csv and takes anything else in silence."""
+    dummy: Any = importlib.import_module(f"{namespace}.loggers.logger").DummyLogger
+
+    def log_metrics(self: Any, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        if trainer.is_global_zero:
+            # While testing, the epoch counter stands one past the last epoch trained.
+            epoch = max(trainer.current_epoch - bool(trainer.testing), 0)
+            file.note(metrics, trainer.global_step if step is None else step, epoch)
+
+    return type("FileLogger", (dummy,), {"log_metrics": log_metrics})()
+
+
+def _overrides(owner: Any, method: str) -> bool:
+    return not getattr(type(owner), method).__module__.startswith(
+        ("pytorch_lightning.", "lightning.")
+    )
+
+
+def _loaders(made: Any) -> list[Any]:
+    if isinstance(made, Mapping):
+        return [loader for value in made.values() for loader in _loaders(value)]
+    if isinstance(made, list | tuple):
+        return [loader for value in made for loader in _loaders(value)]
+    return [made]

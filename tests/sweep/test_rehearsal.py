@@ -1,0 +1,171 @@
+"""One batch tells what an arm logs, how big it is and what is wrong with it."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations.study import InputError, Study, load_study
+from ablations.sweep.rehearsal import (
+    changes,
+    check_differences,
+    check_rehearsals,
+    inspect_arm,
+    rehearse,
+)
+from tests.sweep.conftest import order
+from tests.toy import NAMESPACES, edit_base, module_name, write_project
+
+_LOGGED = tuple(
+    f"{stage}/{name}" for stage in ("test", "train", "val") for name in ("error", "loss")
+)
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_a_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str) -> None:
+    study = load_study(write_project(tmp_path / "project", namespace))
+    monkeypatch.chdir(tmp_path)
+    rehearsed = {arm.name: rehearse(order(study, Path(), arm.name)) for arm in study.arms}
+    assert all(r.error is None and r.logged == _LOGGED for r in rehearsed.values())
+    assert [r.parameters for r in rehearsed.values()] == [82, 82, 64]
+    # 2 x (2 x 16 + 16 x 2): biases and dropout are no matrix products
+    assert [r.flops for r in rehearsed.values()] == [128, 128, 128]
+    assert check_rehearsals(study, rehearsed) == []
+    baseline = rehearsed["full"].config
+    assert changes(rehearsed["no-bias"].config, baseline) == {"model.init_args.bias": [True, False]}
+    assert changes(baseline, baseline) == {}
+    assert {path.name for path in tmp_path.iterdir()} == {"project"}
+
+
+def test_an_arm_is_inspected_without_training(toy: Study, tmp_path: Path) -> None:
+    inspected = inspect_arm(order(toy, tmp_path / "trial", "no-bias"))
+    assert (inspected.parameters, inspected.flops, inspected.logged) == (64, None, ())
+    assert not (tmp_path / "trial").exists()
+    with pytest.raises(InputError, match="expected int, got 'many'"):
+        inspect_arm(order(toy, tmp_path, hidden="many"))
+
+
+_NETS = f"""\
+import torch
+from torch import nn
+from {module_name("pytorch_lightning")} import TwoClasses
+
+
+class Convolves(TwoClasses):
+    def __init__(self, example: bool = False, frozen: bool = False):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Unflatten(1, (1, 1, 2)), nn.Conv2d(1, 4, 3, padding=1), nn.Flatten(), nn.Linear(8, 2)
+        )
+        if example:
+            self.example_input_array = torch.zeros(5, 2)
+        if frozen:
+            self.net[1].requires_grad_(False)
+
+    def forward(self, points):
+        return self.net(points)
+
+
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(2))
+
+    def forward(self, points):
+        return points * self.factor
+
+
+class Multiplies(TwoClasses):
+    def __init__(self):
+        super().__init__()
+        self.net = Scale()
+"""
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nets")
+    write_project(folder)
+    (folder / "nets_of_tests.py").write_text(_NETS)
+    return folder
+
+
+def net(folder: Path, name: str, **init_args: Any) -> Study:
+    edit_base(folder, {"model": {"class_path": f"nets_of_tests.{name}", "init_args": init_args}})
+    return load_study(folder / "toy.yaml")
+
+
+@pytest.mark.parametrize("example", [True, False])
+def test_parameters_and_flops(nets: Path, example: bool) -> None:
+    study = net(nets, "Convolves", example=example)
+    rehearsed = rehearse(order(study, Path()))
+    # a 3 x 3 convolution of a 1 x 2 image onto 4 channels, then 8 onto 2: 2 per multiply-add
+    assert rehearsed.flops == 2 * (9 * 2 * 4) + 2 * (8 * 2)
+    assert rehearsed.parameters == (4 * 9 + 4) + (8 * 2 + 2)
+    assert inspect_arm(order(study, Path())).flops == (rehearsed.flops if example else None)
+
+
+def test_parameters_that_are_not_trained(nets: Path) -> None:
+    assert rehearse(order(net(nets, "Convolves", frozen=True), Path())).parameters == 18
+
+
+def test_flops_that_are_not_known(nets: Path) -> None:
+    rehearsed = rehearse(order(net(nets, "Multiplies"), Path()))
+    assert rehearsed.error is None
+    assert rehearsed.flops is None
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        ("raise", "the rehearsal failed: ValueError: too bad and more (unruly_classes.py, line "),
+        ("exit", "the rehearsal failed: SystemExit: 3 (unruly_classes.py, line "),
+    ],
+)
+def test_an_arm_that_cannot_be_trained(unruly: Study, act: str, told: str) -> None:
+    rehearsed = rehearse(order(unruly, Path(), "no-bias", act=act, at=0))
+    assert rehearsed.error is not None
+    assert str(rehearsed.error).startswith(f"{unruly.file}: arms.no-bias: {told}")
+    assert "\n" not in str(rehearsed.error)
+    (error,) = check_rehearsals(unruly, {"no-bias": rehearsed})
+    assert error is rehearsed.error
+
+
+def test_changes_between_configurations() -> None:
+    nan = float("nan")
+    baseline = {"a": {"b": 1, "c": {}}, "d": [1], "e": None, "g": nan, "h": {"x": 1}}
+    arm = {"a": {"b": 2, "c": {}}, "d": [1], "f": float("inf"), "e": {"class_path": "x.Y"}}
+    arm |= {"g": float("nan"), "i": [datetime.date(2020, 2, 1), nan], "h": None}
+    found = changes(arm, baseline)
+    assert found == {
+        "a.b": [1, 2],
+        "h.x": [1, None],
+        "f": [None, "inf"],
+        "e.class_path": [None, "x.Y"],
+        "i": [None, ["2020-02-01", "nan"]],
+    }
+    json.dumps(found, allow_nan=False)
+
+
+def test_arms_that_are_the_same_once_resolved(tmp_path: Path) -> None:
+    arms = {"a": {"x": 1}, "full": {}, "b": {"x": 2}, "c": {"x": 3}, "d": {"metric": "val/loss"}}
+    study = load_study(write_project(tmp_path, arms=arms))
+    same = {"m": {"x": 0.0}}
+    configs = {"a": same, "full": same, "b": {"m": {"x": 2}}, "c": {"m": {"x": 2}}, "d": same}
+    told = [(error.key, error.message) for error in check_differences(study, configs)]
+    assert told == [
+        ("arms.a", 'changes nothing: it is the same as the baseline "full"'),
+        ("arms.c", 'is identical to arm "b"'),
+    ]
+    assert check_differences(study, {"b": configs["b"], "full": same}) == []
+
+
+def test_a_metric_that_only_one_arm_lacks(toy: Study) -> None:
+    rehearsed = {arm.name: rehearse(order(toy, Path(), arm.name)) for arm in toy.arms[:2]}
+    lacking = rehearsed["full"]
+    object.__setattr__(lacking, "logged", ("tst/error",))
+    (error,) = check_rehearsals(toy, rehearsed)
+    assert (error.key, error.nearest) == ("metric", "tst/error")
+    assert error.message.startswith('"test/error" is not logged by fit or test')

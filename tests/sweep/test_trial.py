@@ -1,0 +1,244 @@
+"""What a trial leaves in its folder, however it ends."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ablations.study import Study, load_study
+from ablations.sweep import watch
+from ablations.sweep.trial import run_trial
+from tests.sweep.conftest import order
+from tests.toy import NAMESPACES, edit_base, module_name, write_project
+
+
+def result_in(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return content
+
+
+def rows_in(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_what_a_trial_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = load_study(write_project(tmp_path / "project", namespace))
+    folder = tmp_path / "trial"
+    outcome = run_trial(order(study, folder, "no-bias", 7))
+    assert (outcome.trial, outcome.status, outcome.error) == ("no-bias-7", "done", None)
+    assert {path.name for path in folder.iterdir()} == {
+        "attempt.json",
+        "config.yaml",
+        "log.txt",
+        "metrics.csv",
+        "predictions.npz",
+        "result.json",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"project", "trial"}
+
+    result = result_in(folder)
+    names = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in ("loss", "error")}
+    assert set(result["metrics"]) == names
+    expected = {"schema": 1, "id": "no-bias-7", "status": "done", "seed": 7, "epochs": 3}
+    expected |= {"steps": 12, "parameters": 64, "attempt": 1, "resumed": False}
+    assert {key: result[key] for key in expected} == expected
+    assert result["commit"] is None and result["dirty"] is None
+    started, finished = (datetime.fromisoformat(result[key]) for key in ("started", "finished"))
+    assert started.utcoffset() == finished.utcoffset() and started < finished
+    assert 0 < result["seconds"] <= (finished - started).total_seconds() + 0.01
+    environment = result["environment"]
+    assert environment["torch"] == torch.__version__
+    assert (environment["device"], environment["threads"]) == ("cpu", 1)
+
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["model"]["class_path"] == f"{module_name(namespace)}.TwoClasses"
+    assert config["model"]["init_args"]["bias"] is False
+    assert config["model"]["init_args"]["hidden"] == 16
+    assert config["seed_everything"] == 7
+
+    with np.load(folder / "predictions.npz") as predictions:
+        probabilities, targets = predictions["probabilities"], predictions["targets"]
+    assert probabilities.shape == (64, 2) and targets.shape == (64,)
+    wrong = 100 * np.mean(probabilities.argmax(1) != targets)
+    assert wrong == pytest.approx(result["metrics"]["test/error"])
+
+
+def test_metrics_by_epoch(toy: Study, tmp_path: Path) -> None:
+    run_trial(order(toy, tmp_path))
+    rows = rows_in(tmp_path)
+    assert list(rows[0]) == ["epoch", "step", "name", "value", "time"]
+    seen = [(row["epoch"], row["name"]) for row in rows]
+    assert len(seen) == len(set(seen))
+    metrics = result_in(tmp_path)["metrics"]
+    for name, value in metrics.items():
+        own = [row for row in rows if row["name"] == name]
+        assert [row["epoch"] for row in own] == (["2"] if "test" in name else ["0", "1", "2"])
+        assert float(own[-1]["value"]) == value
+
+
+def test_the_same_trial_twice_is_bitwise_the_same(toy: Study, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run_trial(order(toy, tmp_path / name))
+    one, two = (result_in(tmp_path / name)["metrics"] for name in ("one", "two"))
+    assert one == two
+    run_trial(order(toy, tmp_path / "three", seed=1))
+    assert one != result_in(tmp_path / "three")["metrics"]
+
+
+def test_switches_of_one_trial_do_not_reach_the_next(
+    toy: Study, unruly: Study, tmp_path: Path
+) -> None:
+    run_trial(order(toy, tmp_path / "before"))
+    run_trial(order(unruly, tmp_path / "switching", act="switch"))
+    run_trial(order(toy, tmp_path / "after"))
+    assert torch.get_num_threads() == 1
+    assert torch.get_default_dtype() == torch.float32
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_anomaly_enabled()
+    before, after = (result_in(tmp_path / name)["metrics"] for name in ("before", "after"))
+    assert before == after
+
+
+def test_threads(unruly: Study, tmp_path: Path) -> None:
+    run_trial(replace(order(unruly, tmp_path), threads=2))
+    result = result_in(tmp_path)
+    assert result["metrics"]["threads"] == 2.0
+    assert result["environment"]["threads"] == 2
+
+
+@pytest.mark.parametrize("act", ["raise", "exit", "interrupt"])
+def test_a_trial_that_fails(unruly: Study, tmp_path: Path, act: str) -> None:
+    outcome = run_trial(replace(order(unruly, tmp_path, act=act), attempt=2))
+    assert outcome.status == "failed"
+    assert not (tmp_path / "result.json").exists()
+    failure = json.loads((tmp_path / "failure.json").read_text())
+    assert set(failure) == {"error", "traceback", "attempts", "time"}
+    assert failure["attempts"] == 2
+    assert failure["error"] == outcome.error
+    if act == "raise":
+        assert failure["error"] == "ValueError: too bad"
+        assert 'raise ValueError("too bad' in failure["traceback"]
+        assert "unruly_classes.py" in failure["traceback"]
+    # the next attempt that ends well leaves no failure
+    assert run_trial(order(unruly, tmp_path)).status == "done"
+    assert not (tmp_path / "failure.json").exists()
+
+
+def test_a_trial_that_cannot_be_built(unruly: Study, tmp_path: Path) -> None:
+    outcome = run_trial(order(unruly, tmp_path, hidden="many"))
+    assert outcome.status == "failed"
+    assert str(outcome.error).endswith("model.init_args.hidden: expected int, got 'many'")
+
+
+def test_a_trial_that_diverges(unruly: Study, tmp_path: Path) -> None:
+    told = order(unruly, tmp_path, act="nan")
+    overrides = {**told.recipe.overrides, "trainer": {"max_epochs": 50}}
+    outcome = run_trial(replace(told, recipe=replace(told.recipe, overrides=overrides)))
+    assert (outcome.status, outcome.error) == ("diverged", None)
+    result = result_in(tmp_path)
+    assert result["status"] == "diverged"
+    assert result["metrics"]["train/loss"] is None
+    assert "NaN" not in (tmp_path / "result.json").read_text()
+    # the second epoch was not finite: no step of a third was taken
+    assert result["steps"] == 8
+    losses = [float(row["value"]) for row in rows_in(tmp_path) if row["name"] == "train/loss"]
+    assert [math.isfinite(loss) for loss in losses][:2] == [True, False]
+
+
+def test_what_is_printed_is_kept(unruly: Study, tmp_path: Path) -> None:
+    run_trial(order(unruly, tmp_path, act="print"))
+    log = (tmp_path / "log.txt").read_text()
+    assert "printed by another program" in log
+
+
+@pytest.fixture
+def saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint after each batch instead of each minute."""
+    monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
+
+
+def last_rows(folder: Path) -> dict[tuple[str, str], float]:
+    return {(row["epoch"], row["name"]): float(row["value"]) for row in rows_in(folder)}
+
+
+@pytest.mark.usefixtures("saving")
+@pytest.mark.parametrize("at", [1, 4, 6, 11])
+def test_a_resumed_trial_is_bitwise_an_undisturbed_one(
+    unruly: Study, tmp_path: Path, at: int
+) -> None:
+    run_trial(order(unruly, tmp_path / "whole"))
+    once = str(tmp_path / "raised")
+    broken = order(unruly, tmp_path / "resumed", act="raise", at=at, once=once)
+    assert run_trial(broken).status == "failed"
+    assert (tmp_path / "resumed" / "checkpoint.ckpt").exists()
+    assert run_trial(replace(broken, attempt=2)).status == "done"
+    whole, resumed = result_in(tmp_path / "whole"), result_in(tmp_path / "resumed")
+    assert (resumed["resumed"], resumed["attempt"]) == (True, 2)
+    assert (resumed["steps"], resumed["epochs"]) == (whole["steps"], whole["epochs"])
+    assert not (tmp_path / "resumed" / "checkpoint.ckpt").exists()
+    # Lightning forgets the broken epoch's means over the batches before the interruption
+    epoch = (at - (at % 4 == 0)) // 4
+    lost = {(str(epoch), f"train/{name}") for name in ("loss", "error")}
+    kept, again = last_rows(tmp_path / "whole"), last_rows(tmp_path / "resumed")
+    assert kept.keys() == again.keys()
+    assert {key for key in kept if kept[key] != again[key]} <= lost
+    with (
+        np.load(tmp_path / "whole" / "predictions.npz") as one,
+        np.load(tmp_path / "resumed" / "predictions.npz") as two,
+    ):
+        assert np.array_equal(one["probabilities"], two["probabilities"])
+
+
+@pytest.mark.usefixtures("saving")
+def test_a_checkpoint_that_is_not_whole_is_left(unruly: Study, tmp_path: Path) -> None:
+    run_trial(order(unruly, tmp_path / "whole"))
+    folder = tmp_path / "torn"
+    run_trial(order(unruly, folder, act="raise"))
+    content = (folder / "checkpoint.ckpt").read_bytes()
+    (folder / "checkpoint.ckpt").write_bytes(content[: len(content) // 2])
+    assert run_trial(order(unruly, folder)).status == "done"
+    result = result_in(folder)
+    assert result["resumed"] is False
+    assert result["metrics"] == pytest.approx(result_in(tmp_path / "whole")["metrics"], abs=0)
+
+
+@pytest.mark.parametrize("weights", ["last", "best"])
+def test_weights(tmp_path: Path, weights: Any) -> None:
+    study = load_study(write_project(tmp_path / "project"))
+    keep = {"class_path": "pytorch_lightning.callbacks.ModelCheckpoint"}
+    keep |= {"init_args": {"monitor": "val/loss", "mode": "max"}}
+    edit_base(tmp_path / "project", {"trainer.callbacks": [keep], "optimizer.init_args.lr": 1.0})
+    study = load_study(study.file)
+    run_trial(replace(order(study, tmp_path / "trial"), weights=weights))
+    values = [
+        float(row["value"]) for row in rows_in(tmp_path / "trial") if row["name"] == "val/loss"
+    ]
+    assert values[-1] < values[0]
+    run_trial(order(study, tmp_path / "last"))
+    same = result_in(tmp_path / "last")["metrics"] == result_in(tmp_path / "trial")["metrics"]
+    assert same is (weights == "last")
+
+
+def test_a_module_that_is_not_tested(tmp_path: Path) -> None:
+    source = f"from {module_name('pytorch_lightning')} import TwoClasses\n\n\n"
+    source += "class Untested(TwoClasses):\n    test_step = None\n"
+    study = load_study(write_project(tmp_path / "project"))
+    (tmp_path / "project" / "untested_classes.py").write_text(source)
+    edit_base(tmp_path / "project", {"model.class_path": "untested_classes.Untested"})
+    study = load_study(study.file)
+    assert run_trial(order(study, tmp_path / "trial")).status == "done"
+    assert not any(name.startswith("test/") for name in result_in(tmp_path / "trial")["metrics"])
+    assert not (tmp_path / "trial" / "predictions.npz").exists()
