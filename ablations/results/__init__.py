@@ -1,0 +1,1 @@
+"""What came out: trial folders into frames, deltas, verdicts, tables, figures and reports."""

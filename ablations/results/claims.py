@@ -1,0 +1,155 @@
+"""Papers' figures, beside which a delta is put."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablations.study import InputError, Metric, Study, shipped_configs
+from ablations.study.errors import nearest
+from ablations.study.yamlfile import read_yaml
+
+_FILE_KEYS = ("source", "doi", "data", "claims")
+_KEYS = ("says", "section", "data", "delta", "value", "exact", "note", "source", "doi")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number as a paper prints it: ``shown`` keeps its "about" or "more than"."""
+
+    number: float
+    shown: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of a claims file.
+
+    `delta` holds, for the last part of a metric's name (``top1_error``) or its whole name, the
+    paper's ablated - baseline; the key "" stands for any metric. `says` is the claim in words.
+    """
+
+    id: str
+    says: str
+    section: str | None = None
+    data: str | None = None
+    delta: Mapping[str, Figure] = field(default_factory=dict)
+    note: str | None = None
+    source: str | None = None
+    doi: str | None = None
+
+    def delta_for(self, metric: Metric) -> Figure | None:
+        """The paper's delta of this metric, None where it gives no number for it.
+
+        A training metric is never answered by a claim about test errors.
+        """
+        *group, last = metric.name.split("/")
+        keys = [metric.name, "" if group == ["train"] else last, ""]
+        return next((self.delta[key] for key in keys if key in self.delta), None)
+
+    @property
+    def place_in_source(self) -> str:
+        """Its section, as "section 3.3", or whatever stands for it; empty where none is given."""
+        section = self.section or ""
+        return f"section {section}" if section[:1].isdigit() else section
+
+
+def study_claims(study: Study) -> dict[str, Claim]:
+    """The claim beside each arm that has one.
+
+    ``alexnet#lrn`` is the row ``lrn`` of alexnet.yaml, looked for in ``claims/`` beside the study,
+    then among the shipped claims.
+
+    Raises:
+        InputError: There is no such file or row, or the file cannot be used.
+    """
+    return {arm: _find(study.file, arm, reference) for arm, reference in study.claims.items()}
+
+
+def load_claims(file: Path) -> dict[str, Claim]:
+    """All rows of a claims file, by id.
+
+    Raises:
+        InputError: A key is unknown or has the wrong type.
+    """
+    raw = read_yaml(file)
+    _check_keys(raw, _FILE_KEYS, file, "")
+    rows = raw.get("claims")
+    if not isinstance(rows, dict):
+        raise InputError("expected a mapping from ids to claims", file=file, key="claims")
+    shared = {key: value for key, value in raw.items() if key != "claims"}
+    return {name: _claim(name, row, shared, file) for name, row in rows.items()}
+
+
+def _find(study_file: Path, arm: str, reference: str) -> Claim:
+    name, _, row = reference.partition("#")
+    folders = [study_file.parent / "claims", shipped_configs() / "claims"]
+    for folder in folders:
+        if (folder / f"{name}.yaml").is_file():
+            claims = load_claims(folder / f"{name}.yaml")
+            if row in claims:
+                return claims[row]
+            raise InputError(
+                f'{folder / name}.yaml has no claim "{row}"',
+                file=study_file,
+                key=f"claims.{arm}",
+                nearest=_whole(name, nearest(row, claims)),
+            )
+    known = [file.stem for folder in folders for file in folder.glob("*.yaml")]
+    raise InputError(
+        f'no file "{name}.yaml" in claims/ beside the study or among the shipped claims',
+        file=study_file,
+        key=f"claims.{arm}",
+        nearest=nearest(name, known),
+    )
+
+
+def _whole(file: str, row: str | None) -> str | None:
+    return f"{file}#{row}" if row else None
+
+
+def _claim(name: str, row: Any, shared: Mapping[str, Any], file: Path) -> Claim:
+    key = f"claims.{name}"
+    if not isinstance(row, dict):
+        raise InputError("expected a mapping", file=file, key=key)
+    _check_keys(row, _KEYS, file, f"{key}.")
+    fields = {**shared, **row}
+    if not isinstance(fields.get("says"), str):
+        raise InputError("says, the claim in words, is missing", file=file, key=key)
+    delta = fields.get("delta", {})
+    if not isinstance(delta, dict):
+        delta = {"": delta}
+    return Claim(
+        id=f"{file.stem}#{name}",
+        delta={metric: _figure(v, file, f"{key}.delta") for metric, v in delta.items()},
+        **{
+            k: None if fields.get(k) is None else str(fields[k])
+            for k in ("section", "data", "note", "source", "doi")
+        },
+        says=fields["says"].strip(),
+    )
+
+
+def _figure(value: Any, file: Path, key: str) -> Figure:
+    match = re.fullmatch(r"([<>~]?)\s*([-+]?[\d.]+)", str(value))
+    try:
+        if match is None or isinstance(value, bool):
+            raise ValueError
+        number = float(match[2])
+    except ValueError:
+        raise InputError(
+            f'expected a number, with "<", ">" or "~" before it at most, got {value!r}',
+            file=file,
+            key=key,
+        ) from None
+    sign = "" if match[2].startswith(("-", "+")) else "+"
+    return Figure(number, f"{match[1]}{sign}{match[2]}")
+
+
+def _check_keys(mapping: Mapping[str, Any], valid: tuple[str, ...], file: Path, at: str) -> None:
+    for key in mapping:
+        if key not in valid:
+            raise InputError(
+                "unknown key", file=file, key=f"{at}{key}", nearest=nearest(key, valid)
+            )

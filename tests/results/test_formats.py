@@ -1,0 +1,119 @@
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from ablations.results.formats import render
+from ablations.results.tables import study_table
+from tests.results.fabricate import fabricate, write_study
+from tests.results.test_tables import VALUES, make
+
+TOP = ["schema", "study", "question", "metric", "mode", "baseline", "margin", "arms"]
+ARM = ["arm", "changes", "n", "pairs", "mean", "sd", "delta", "interval", "p", "p_holm"]
+ARM += ["verdict", "seed_correlation", "failed", "diverged", "parameters", "flops", "seconds"]
+ARM += ["claim"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    return study_table(*make(tmp_path, margin=0.5, claims={"worse": "alexnet#lrn"}))
+
+
+@pytest.fixture
+def holed(tmp_path):
+    values = {"full": [3.0, 3.1, 3.2], "one": [4.0, "diverged", "failed"], "none": []}
+    return study_table(*make(tmp_path / "holed", values, seeds=3))
+
+
+def test_json_has_the_schemas_keys_and_full_precision(table):
+    found = json.loads(render(table, "json"))
+    assert list(found) == TOP
+    assert all(list(arm) == ARM for arm in found["arms"])
+    assert (found["schema"], found["mode"], found["baseline"]) == (1, "min", "full")
+    base, worse, *_ = found["arms"]
+    assert worse["delta"] == table.arms[0].delta.mean
+    assert worse["interval"] == list(table.arms[0].delta.interval)
+    assert worse["changes"] == {"model.init_args.switch": [0, 1]}
+    assert (worse["claim"]["id"], worse["claim"]["delta"]) == ("alexnet#lrn", 1.4)
+    assert (base["verdict"], base["delta"], base["p"], base["claim"]) == ("baseline", 0, None, None)
+    assert base["interval"] == [None, None]
+
+
+def test_json_is_null_where_a_number_is_not_finite(holed):
+    found = json.loads(render(holed, "json"), parse_constant=pytest.fail)
+    _, one, none = found["arms"]
+    assert (one["n"], one["pairs"], one["delta"], one["sd"]) == (1, 1, 1.0, None)
+    assert (one["interval"], one["p"], one["p_holm"]) == ([None, None], None, None)
+    assert (one["failed"], one["diverged"]) == (1, 1)
+    assert (none["n"], none["mean"], none["delta"], none["seconds"]) == (0, None, None, None)
+
+
+def test_csv_has_full_precision(table):
+    rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert [row["arm"] for row in rows] == list(VALUES)
+    assert float(rows[1]["delta"]) == table.arms[0].delta.mean
+    assert float(rows[1]["interval_low"]) == table.arms[0].delta.interval[0]
+    assert rows[0]["p"] == ""
+
+
+def test_text_rounds_and_fits(table):
+    text = render(table)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    worse = next(line for line in lines if line.startswith("worse"))
+    assert worse.split()[1:6] == ["+2.00", "[+1.85,", "+2.15]", "worse", "+1.4"]
+    assert "full" in text
+    assert "worse (+2.00)" in text
+    assert "alexnet#lrn" in text
+
+
+def test_counts_stand_only_where_trials_were_lost(table, holed):
+    assert "diverged" not in render(table)
+    text = render(holed)
+    assert "diverged" in text.split("─")[0]
+    assert "1/3" in text
+
+
+def test_a_narrow_terminal_keeps_arms_deltas_and_verdicts(tmp_path):
+    from ablations.results.formats import to_text
+
+    arms = ["baseline", *(f"an-arm-of-a-long-name-{i}" for i in range(11))]
+    values = {arm: [3.0 + i, 3.5, 4 - i, "failed"] for i, arm in enumerate(arms)}
+    study = write_study(tmp_path, arms, 4)
+    table = study_table(study, fabricate(study, tmp_path / "runs", values))
+    text = to_text(table, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    head = text.splitlines()[3].split()
+    assert head[:5] == ["arm", "delta", "95%", "interval", "verdict"]
+    assert head[-1] == "Holm"
+    assert "undecided" in text
+
+
+def test_markdown_is_a_table(table):
+    rows = [line for line in render(table, "markdown").splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(VALUES)
+    assert len({line.count("|") for line in rows}) == 1
+    assert "| **+2.00** | [+1.85, +2.15] | worse |" in rows[3]
+
+
+def test_latex_escapes(tmp_path):
+    arms = {"a_b&c": [3.0, 3.1, 3.2], "50%": [4.0, 4.2, 4.1]}
+    latex = render(study_table(*make(tmp_path, arms, seeds=3)), "latex")
+    assert r"a\_b\&c & baseline" in latex
+    assert r"50\% & $+1.00$" in latex
+    rows = [line for line in latex.splitlines() if line.endswith(r"\\")]
+    assert len({line.replace(r"\&", "").count("&") for line in rows}) == 1
+    assert r"\bottomrule" in latex
+
+
+def test_html_escapes(tmp_path):
+    arms = {"<full>": [3.0, 3.1, 3.2], "a&b": [4.0, 4.2, 4.1]}
+    page = render(study_table(*make(tmp_path, arms, seeds=3)), "html")
+    cells: list[str] = []
+    parser = HTMLParser()
+    parser.handle_data = cells.append
+    parser.feed(page)
+    assert "<full>" in cells
+    assert "a&b" in cells

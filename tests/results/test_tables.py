@@ -1,0 +1,149 @@
+import math
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+
+from ablations.results.tables import read_looks, record_look, study_table
+from ablations.workspace import write_json
+from tests.results.fabricate import fabricate, write_study
+
+FULL = [3.0, 3.2, 3.1, 3.3, 3.4, 3.5]
+VALUES = {
+    "full": FULL,
+    "worse": [v + d for v, d in zip(FULL, [1.9, 2.1, 2.0, 2.2, 1.8, 2.0], strict=True)],
+    "same": [v + d for v, d in zip(FULL, [0.1, -0.1, 0.05, 0.0, -0.05, 0.1], strict=True)],
+    "better": [v + d for v, d in zip(FULL, [-1.1, -1.3, -1.2, -1.0, -1.4, -1.2], strict=True)],
+    "noisy": [v + d for v, d in zip(FULL, [3.0, -2.5, 2.0, -1.5, 4.0, -3.0], strict=True)],
+}
+
+
+def make(tmp_path, values=VALUES, seeds=6, **extra):
+    study = write_study(tmp_path, list(values), seeds, **extra)
+    return study, fabricate(study, tmp_path / "runs", values)
+
+
+def test_known_deltas_and_verdicts(tmp_path):
+    table = study_table(*make(tmp_path, margin=0.5))
+    assert [row.arm for row in table.rows] == list(VALUES)
+    assert [row.verdict for row in table.rows] == [
+        "baseline",
+        "worse",
+        "equivalent",
+        "better",
+        "undecided",
+    ]
+    worse = table.rows[1]
+    test = stats.ttest_rel(VALUES["worse"], FULL)
+    assert worse.delta.mean == pytest.approx(2.0)
+    assert worse.delta.p == pytest.approx(test.pvalue)
+    assert worse.delta.interval == pytest.approx(tuple(test.confidence_interval()))
+    assert (worse.n, worse.pairs, worse.planned) == (6, 6, 6)
+    assert worse.mean == pytest.approx(sum(VALUES["worse"]) / 6)
+    ordered = sorted(row.delta.p for row in table.arms)
+    assert min(row.p_holm for row in table.arms) == pytest.approx(4 * ordered[0])
+    assert (worse.parameters, worse.flops) == (12_001, 1_000_001)
+    assert worse.seconds == pytest.approx(4.25)
+    assert worse.changes == {"model.init_args.switch": [0, 1]}
+
+
+def test_the_baseline_comes_first_wherever_it_stands(tmp_path):
+    study, workspace = make(tmp_path)
+    table = study_table(replace(study, baseline="same"), workspace)
+    assert [row.arm for row in table.rows] == ["same", "full", "worse", "better", "noisy"]
+
+
+def test_mode_max_turns_the_verdicts(tmp_path):
+    table = study_table(*make(tmp_path, metric={"name": "score", "mode": "max"}))
+    assert [row.verdict for row in table.arms[:3]] == ["better", "undecided", "worse"]
+
+
+@pytest.mark.parametrize(("seeds", "finite"), [(1, False), (2, True)])
+def test_one_or_two_seeds_decide_nothing(tmp_path, seeds, finite):
+    values = {arm: column[:seeds] for arm, column in VALUES.items()}
+    table = study_table(*make(tmp_path, values, seeds, margin=1000.0))
+    assert {row.verdict for row in table.arms} == {"undecided"}
+    assert math.isfinite(table.arms[0].delta.interval[0]) is finite
+    assert any("decide nothing" in note for note in table.notes)
+
+
+def test_holes_are_counted_named_and_left_out_of_pairs(tmp_path):
+    values = {
+        "full": [3.0, 3.1, "failed", 3.3, 3.4, 3.5],
+        "off": [4.0, "diverged", 4.2, 4.35, None, 4.5],
+        "dead": ["failed"] * 6,
+    }
+    table = study_table(*make(tmp_path, values))
+    off, dead = table.arms
+    assert (off.n, off.pairs, off.diverged, off.failed) == (4, 3, 1, 0)
+    assert off.delta.differences == pytest.approx([1.0, 1.05, 1.0])
+    assert (dead.n, dead.failed, dead.verdict) == (0, 6, "undecided")
+    assert math.isnan(dead.p_holm)
+    assert table.unfinished == 1
+    said = "\n".join(table.notes)
+    assert "full: seed 2 failed." in said
+    assert "off: seed 1 diverged." in said
+    assert "Still to come: 1 of 18" in said
+    assert "given that they train" in said
+
+
+def test_an_arm_that_diverges_is_not_better(tmp_path):
+    values = VALUES | {"better": ["diverged", *VALUES["better"][1:]]}
+    table = study_table(*make(tmp_path, values))
+    assert table.rows[3].verdict == "undecided"
+    assert table.rows[3].p_holm < 0.05
+
+
+def test_mixed_and_dirty_commits_are_told(tmp_path):
+    study, workspace = make(tmp_path, {"full": FULL, "off": [4.0] * 3})
+    assert not any("commit" in note for note in study_table(study, workspace).notes)
+    rest = {"off": [None, None, None, 4.1, 4.2, 4.3]}
+    fabricate(study, workspace.root, rest, commit="9876543210", dirty=True)
+    said = "\n".join(study_table(study, workspace).notes)
+    assert "abcdef123 (9) and 987654321 (3)" in said
+    assert "3 of 12 trials were trained with uncommitted changes" in said
+
+
+def test_arms_of_one_trial_are_told(tmp_path):
+    study, workspace = make(tmp_path, {"full": FULL, "off": FULL})
+    twin = replace(study.arms[1], overrides=study.arms[0].overrides)
+    table = study_table(replace(study, arms=(study.arms[0], twin)), workspace)
+    assert "full and off are the same trials." in table.notes
+
+
+def test_seeds_added_after_a_verdict_are_exploratory(tmp_path):
+    values = {"full": FULL, "off": [4.0, 4.1, 4.3, 4.2, 4.4, 4.6]}
+    study, workspace = make(tmp_path, values)
+    first = replace(study, seeds=(0, 1, 2))
+    early = study_table(first, workspace)
+    assert not early.exploratory
+    record_look(first, workspace, early)
+    record_look(first, workspace, early)
+    assert read_looks(study, workspace) == [{"full": 3, "off": 3}]
+    assert not study_table(first, workspace).exploratory
+    late = study_table(study, workspace)
+    assert late.exploratory
+    assert any("from 3 to 6" in note for note in late.notes)
+
+
+def test_a_look_at_an_unfinished_sweep_does_not_count(tmp_path):
+    study, workspace = make(tmp_path, {"full": FULL, "off": [4.0, 4.1, 4.3]})
+    record_look(study, workspace, study_table(study, workspace))
+    assert read_looks(study, workspace) == []
+
+
+def test_a_failed_trial_repeated_is_no_added_seed(tmp_path):
+    study, workspace = make(tmp_path, {"full": FULL, "off": [4.0, 4.1, "failed", 4.2, 4.4, 4.6]})
+    record_look(study, workspace, study_table(study, workspace))
+    fabricate(study, workspace.root, {"off": [None, None, 4.3]})
+    repeated = study_table(study, workspace)
+    assert repeated.arms[0].n == 6
+    assert not repeated.exploratory
+
+
+def test_changes_are_those_written_where_no_rehearsal_told_more(tmp_path):
+    study, workspace = make(tmp_path)
+    write_json(workspace.study_folder(study.name) / "arms.json", {})
+    row = study_table(study, workspace).arms[0]
+    assert row.changes == {"model.init_args.switch": [0, 1]}
+    assert row.parameters == 12_000
