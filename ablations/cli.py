@@ -1,0 +1,227 @@
+"""The ``ablate`` command. Everything heavy is imported inside, so that --help is instant."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from ablations.study import InputError, Study, load_study, shipped_configs
+from ablations.study.yamlfile import read_yaml
+from ablations.workspace import Workspace
+
+app = typer.Typer(
+    help="Does this component matter? One YAML file asks, one command answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _complete(incomplete: str) -> list[str]:
+    names = [file.stem for file in shipped_configs().glob("*.yaml")]
+    names += [str(file) for file in Path().glob("*.yaml")]
+    return [name for name in sorted(names) if name.startswith(incomplete)]
+
+
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="A study file, or the name of a shipped study.",
+        autocompletion=_complete,
+    ),
+]
+WorkspaceFolder = Annotated[
+    Path, typer.Option("--workspace", "-w", help="The folder that holds everything a sweep makes.")
+]
+TextFormat = Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")]
+
+
+def _console() -> Console:
+    return Console(soft_wrap=False)
+
+
+def _json(content: object) -> None:
+    print(json.dumps(content, indent=1, allow_nan=False))
+
+
+def _recorded(study: str, workspace: Path) -> tuple[Study, Workspace]:
+    place = Workspace(workspace)
+    if place.root.exists():
+        place.check()
+    return place.with_recorded_seeds(load_study(study)), place
+
+
+@app.command()
+def init(
+    base: Annotated[Path, typer.Argument(help="A LightningCLI configuration.")],
+    out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+    only_list: Annotated[
+        bool, typer.Option("--list", help="Print the switches that were found, write nothing.")
+    ] = False,
+    cli: Annotated[
+        str | None, typer.Option(help="The project's own command line, as my_project.main:main.")
+    ] = None,
+) -> None:
+    """Write a first study for a project: one arm for each of its switches."""
+    from ablations.commands.init import init as make
+
+    make(base, out, _console(), only_list=only_list, cli=cli)
+
+
+@app.command()
+def plan(
+    study: StudyName, workspace: WorkspaceFolder = Path("runs"), format: TextFormat = "text"
+) -> None:
+    """Show what a study would train; creates nothing."""
+    from ablations.commands.plan import plan as make
+    from ablations.commands.plan import show_plan
+
+    loaded, place = _recorded(study, workspace)
+    planned = make(loaded, place)
+    if format == "json":
+        _json(planned)
+    else:
+        show_plan(loaded, planned, _console())
+
+
+@app.command()
+def run(
+    study: StudyName,
+    workspace: WorkspaceFolder = Path("runs"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; default: one per GPU or core.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Seeds per arm, instead of the study's.")
+    ] = None,
+    rerun: Annotated[
+        list[str] | None, typer.Option(metavar="ARM", help="Train this arm's trials again.")
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option(help="Launch nothing more once a trial fails.")
+    ] = False,
+    storage: Annotated[
+        str | None, typer.Option(help="Optuna storage URL, instead of the workspace's journal.")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+) -> None:
+    """Train what waits and print the answer; running again goes on."""
+    from ablations.commands.run import run as sweep
+    from ablations.commands.run import with_seeds
+
+    code = sweep(
+        with_seeds(load_study(study), seeds),
+        Workspace(workspace),
+        _console(),
+        workers=workers,
+        rerun=rerun or (),
+        fail_fast=fail_fast,
+        storage=storage,
+        report=report,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    study: StudyName, workspace: WorkspaceFolder = Path("runs"), format: TextFormat = "text"
+) -> None:
+    """Show the state of every arm and seed."""
+    from ablations.commands.tell import matrix, show_matrix
+
+    loaded, place = _recorded(study, workspace)
+    rows = matrix(loaded, place)
+    if format == "json":
+        _json({"study": loaded.name, "trials": rows})
+    else:
+        show_matrix(loaded, place, rows, _console())
+
+
+@app.command()
+def table(
+    study: StudyName,
+    workspace: WorkspaceFolder = Path("runs"),
+    format: Annotated[
+        Literal["text", "markdown", "latex", "html", "csv", "json"],
+        typer.Option("--format", help="text, markdown, latex, html, csv or json."),
+    ] = "text",
+) -> None:
+    """Print the delta table: each arm against the baseline, with interval and verdict."""
+    from ablations.commands.tell import show_table
+    from ablations.results.formats import render
+    from ablations.results.tables import study_table
+
+    made = study_table(*_recorded(study, workspace))
+    if format == "text":
+        show_table(made, _console())
+    else:
+        print(render(made, format).rstrip("\n"))
+
+
+@app.command()
+def report(
+    study: StudyName,
+    workspace: WorkspaceFolder = Path("runs"),
+    out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("reports"),
+) -> None:
+    """Write the executed notebook and one HTML page that needs no network."""
+    from ablations.results.notebook import write_report
+    from ablations.sweep.progress import phase
+
+    console = _console()
+    loaded, place = _recorded(study, workspace)
+    with phase(console, "writing the report ..."):
+        written = write_report(loaded, place, out)
+    for path in written:
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def ui(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Whose comparison to point to.")
+    ] = None,
+    workspace: WorkspaceFolder = Path("runs"),
+    port: Annotated[int, typer.Option(help="0: 5000, or a free one.")] = 0,
+) -> None:
+    """Serve MLflow on this machine alone, over the workspace."""
+    from ablations.commands.ui import ui as serve
+
+    loaded = None if study is None else load_study(study)
+    raise typer.Exit(serve(loaded, Workspace(workspace), _console(), port))
+
+
+@app.command("list")
+def list_studies() -> None:
+    """List the studies here and those that are shipped, with their questions."""
+    from rich.table import Table
+
+    rows = Table(box=None, pad_edge=False, show_header=False)
+    rows.add_column(no_wrap=True, style="bold")
+    rows.add_column()
+    for folder, shown in ((Path(), str), (shipped_configs(), lambda file: file.stem)):
+        for file in sorted(folder.glob("*.yaml")):
+            try:
+                content = read_yaml(file)
+            except InputError:
+                continue
+            if "question" in content:
+                rows.add_row(shown(file), str(content["question"]))
+    _console().print(rows)
+
+
+def main() -> None:
+    """The entry point: bad input is one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,87 @@
+"""``ablate plan``: what a study would train. Creates nothing."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ablations.study import Study, trials
+from ablations.sweep.rehearsal import changes, check_differences, inspect_arm
+from ablations.sweep.scheduler import order_for
+from ablations.workspace import Workspace
+
+
+def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
+    """Arms with what each changes, costs and lacks.
+
+    Raises:
+        InputError: An arm cannot be built, changes nothing, or repeats another.
+    """
+    study = workspace.with_recorded_seeds(study)
+    known = workspace.arms(study.name)
+    arms = {
+        arm.name: inspect_arm(
+            order_for(study, arm.name, study.seeds[0], "plan", workspace.root, attempt=1)
+        )
+        for arm in study.arms
+    }
+    errors = check_differences(study, {name: arm.config for name, arm in arms.items()})
+    if errors:
+        raise errors[0]
+    planned = trials(study)
+    states = workspace.states({trial.id for trial in planned})
+    baseline = arms[study.baseline].config
+    rows = []
+    for name, arm in arms.items():
+        own = [trial for trial in planned if trial.arm == name]
+        flops = arm.flops
+        if flops is None and known.get(name, {}).get("parameters") == arm.parameters:
+            flops = known[name]["flops"]
+        rows.append(
+            {
+                "arm": name,
+                "changes": changes(arm.config, baseline),
+                "trials": len(own),
+                "done": sum(states[trial.id] in ("done", "diverged") for trial in own),
+                "parameters": arm.parameters,
+                "flops": flops,
+            }
+        )
+    return {"study": study.name, "arms": rows}
+
+
+def show_plan(study: Study, planned: dict[str, Any], console: Console) -> None:
+    """The plan in text."""
+    from ablations.results.numbers import quantity
+
+    console.print(study.question, style="bold", markup=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("arm", "changes"):
+        table.add_column(name)
+    for name in ("trials", "done", "parameters", "FLOPs"):
+        table.add_column(name, justify="right")
+    for row in planned["arms"]:
+        changed = [f"{_short(key)}: {pair[0]} → {pair[1]}" for key, pair in row["changes"].items()]
+        is_baseline = row["arm"] == study.baseline
+        counted = (
+            "–" if row[key] is None else quantity(row[key]) for key in ("parameters", "flops")
+        )
+        table.add_row(
+            row["arm"],
+            "(baseline)" if is_baseline else "\n".join(changed) or f"reads {_metric(study, row)}",
+            str(row["trials"]),
+            str(row["done"]),
+            *counted,
+        )
+    console.print(table)
+    total = sum(row["trials"] for row in planned["arms"])
+    done = sum(row["done"] for row in planned["arms"])
+    console.print(f"{total} trials, {done} done", highlight=False)
+
+
+def _metric(study: Study, row: dict[str, Any]) -> str:
+    return study.metric_of(row["arm"]).name
+
+
+def _short(key: str) -> str:
+    return key.replace("init_args.", "")

@@ -1,0 +1,254 @@
+"""``ablate run``: rehearse every arm, train what waits, say what came out."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ablations.commands.tell import links, show_table
+from ablations.study import InputError, Study, Trial, trials
+from ablations.sweep.executors import LocalExecutor, local_slots
+from ablations.sweep.progress import phase
+from ablations.workspace import State, Workspace, write_json
+
+
+def run(
+    study: Study,
+    workspace: Workspace,
+    console: Console,
+    *,
+    workers: int | None = None,
+    rerun: Sequence[str] = (),
+    fail_fast: bool = False,
+    storage: str | None = None,
+    report: bool = True,
+) -> int:
+    """Run a study to its table.
+
+    Returns:
+        The exit code: 0, 1 where trials failed, 130 where interrupted.
+
+    Raises:
+        InputError: Something in the study cannot be used; nothing was created.
+    """
+    workspace.check()
+    if workspace.busy_since() is not None:
+        with workspace.locked():
+            pass
+    study = workspace.with_recorded_seeds(study)
+    for arm in rerun:
+        study.arm(arm)
+    _check_tracking()
+    todo = _todo(study, workspace, rerun)
+    ready = threading.Thread(target=_import_libraries, daemon=True)
+    ready.start()
+    plan = trials(study)
+    finished = len({t.id for t in plan}) - len(todo)
+    told = f"{study.name}: {len(study.arms)} arms, {len(study.seeds)} seeds, "
+    told += f"{len(todo)} trials to run"
+    console.print(told + (f", {finished} already done" if finished else ""), highlight=False)
+    if not todo:
+        return _sweep(study, workspace, console, [], None, {}, rerun, fail_fast, storage, report)
+    accelerator = str(study.base_config.get("trainer", {}).get("accelerator", "auto"))
+    slots = local_slots(workers, study.threads, accelerator, max(len(todo), len(study.arms)))
+    executor = LocalExecutor(slots)
+    try:
+        arms = _rehearse(study, workspace, console, todo, executor)
+        ready.join()
+        return _sweep(
+            study, workspace, console, todo, executor, arms, rerun, fail_fast, storage, report
+        )
+    except KeyboardInterrupt:
+        console.print("interrupted before anything was trained", highlight=False)
+        executor.stop(kill=True)
+        return 130
+    finally:
+        executor.stop()
+
+
+def _todo(study: Study, workspace: Workspace, rerun: Sequence[str]) -> list[Trial]:
+    from ablations.sweep.scheduler import waiting
+
+    again = {trial.id for trial in trials(study) if trial.arm in rerun}
+    missing = {trial.id for trial in waiting(study, workspace)}
+    unique = {trial.id: trial for trial in trials(study)}
+    return [trial for key, trial in unique.items() if key in missing | again]
+
+
+def _check_tracking() -> None:
+    import os
+
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        from ablations.sweep.tracking import check_uri
+
+        check_uri(os.environ["MLFLOW_TRACKING_URI"])
+
+
+def _import_libraries() -> None:
+    """Import what takes seconds while the workers start."""
+    import ablations.sweep.ledger
+    import ablations.sweep.tracking
+
+    ablations.sweep.tracking.preload()
+
+
+def _rehearse(
+    study: Study,
+    workspace: Workspace,
+    console: Console,
+    todo: Sequence[Trial],
+    executor: LocalExecutor,
+) -> dict[str, Any]:
+    from ablations.sweep.rehearsal import changes, check_rehearsals
+    from ablations.sweep.scheduler import rehearse_arms
+
+    needed = {trial.arm for trial in todo} | {study.baseline}
+    names = [arm.name for arm in study.arms if arm.name in needed]
+    with phase(console, f"rehearsing {len(names)} arms on one batch each ..."):
+        rehearsals = rehearse_arms(study, names, executor)
+    errors = check_rehearsals(study, rehearsals)
+    if errors:
+        for error in errors[:-1]:
+            console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise errors[-1]
+    for note in sorted({note for r in rehearsals.values() for note in r.notes}):
+        console.print(f"note: {study.base}: {note}", markup=False, highlight=False)
+    baseline = rehearsals[study.baseline].config
+    learned = {
+        name: {
+            "changes": changes(r.config, baseline),
+            "parameters": r.parameters,
+            "flops": r.flops,
+        }
+        for name, r in rehearsals.items()
+    }
+    known = workspace.arms(study.name)
+    return {arm.name: learned.get(arm.name, known.get(arm.name)) for arm in study.arms}
+
+
+def _sweep(
+    study: Study,
+    workspace: Workspace,
+    console: Console,
+    todo: Sequence[Trial],
+    executor: LocalExecutor | None,
+    arms: Mapping[str, Any],
+    rerun: Sequence[str],
+    fail_fast: bool,
+    storage: str | None,
+    report: bool,
+) -> int:
+    from ablations.sweep.ledger import Ledger
+    from ablations.sweep.scheduler import Sweep, Swept
+    from ablations.sweep.tracking import Tracker
+
+    workspace.create()
+    with workspace.locked():
+        workspace.record_study(study)
+        known = {name: learned for name, learned in arms.items() if learned is not None}
+        if known:
+            write_json(workspace.study_folder(study.name) / "arms.json", known)
+        _set_aside(workspace, [trial.id for trial in trials(study) if trial.arm in rerun])
+        ledger = Ledger(study, workspace, storage)
+        plan = trials(study)
+        results = {t.id: r for t in plan if (r := workspace.result(t.id)) is not None}
+        ledger.replay(plan, results)
+        tracker = Tracker(study, workspace, workspace.arms(study.name))
+        states = workspace.states({trial.id for trial in plan})
+        settled: dict[str, State] = {
+            key: "interrupted" if state == "running" else state
+            for key, state in states.items()
+            if state != "waiting"
+        }
+        tracker.sync([trial for trial in plan if trial.id in settled], settled)
+        swept = Swept()
+        if executor is not None:
+            sweep = Sweep(study, workspace, executor, ledger, tracker, console)
+            swept = sweep.run(todo, fail_fast=fail_fast)
+        if not swept.interrupted:
+            folder = workspace.study_folder(study.name)
+            stale = bool(todo) or not (folder / f"{study.name}.html").exists()
+            _conclude(study, workspace, console, tracker, report and stale)
+        tracker.close("KILLED" if swept.interrupted else "FINISHED")
+    if tracker.trouble:
+        console.print(
+            f"MLflow could not be written ({tracker.trouble}); nothing is lost: run again to "
+            "bring it up to date",
+            markup=False,
+            highlight=False,
+        )
+    if swept.interrupted:
+        console.print("interrupted; run the same command again to go on", highlight=False)
+        return 130
+    links(study, workspace, console, tracker.ids)
+    return 1 if swept.failed else 0
+
+
+def _set_aside(workspace: Workspace, ids: Sequence[str]) -> None:
+    """Keep the former results of trials that shall be trained again, out of the way."""
+    for trial in set(ids):
+        folder = workspace.trial_folder(trial)
+        if (folder / "result.json").exists():
+            number = len(list(folder.glob("superseded-*.json"))) + 1
+            (folder / "result.json").rename(folder / f"superseded-{number}.json")
+        for name in ("metrics.csv", "checkpoint.ckpt", "failure.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _conclude(
+    study: Study, workspace: Workspace, console: Console, tracker: Any, report: bool
+) -> None:
+    from ablations.results.export import to_dict
+    from ablations.results.figures import arm_colours, forest_plot
+    from ablations.results.formats import render
+    from ablations.results.tables import record_look, study_table
+    from ablations.results.wording import answer, arm_answer
+    from ablations.workspace import write_atomic
+
+    table = study_table(study, workspace)
+    show_table(table, console)
+    record_look(study, workspace, table)
+    folder = workspace.study_folder(study.name)
+    artifacts: list[Path] = []
+    for name, kind in (("table.md", "markdown"), ("table.csv", "csv"), ("table.json", "json")):
+        write_atomic(folder / name, render(table, kind))  # type: ignore[arg-type]
+        artifacts.append(folder / name)
+    figure = folder / "forest.png"
+    forest_plot(table, arm_colours(study)).savefig(figure, dpi=150, bbox_inches="tight")
+    artifacts.append(figure)
+    if report:
+        from ablations.results.notebook import write_report
+
+        with phase(console, "writing the report ..."):
+            artifacts += write_report(study, workspace, folder)
+    sentences = {row.arm: arm_answer(table, row) for row in table.arms}
+    summaries = [
+        {**_summary(arm), "sentence": sentences.get(arm["arm"], "the baseline")}
+        for arm in to_dict(table)["arms"]
+    ]
+    text = f"{answer(table)}\n\n{render(table, 'markdown')}"
+    tracker.conclude(summaries, text, artifacts)
+
+
+def _summary(arm: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = arm["interval"] or (None, None)
+    # MLflow's comparison opens with the first metric.
+    first = {"delta": arm["delta"], "interval_low": low, "interval_high": high}
+    kept = {k: v for k, v in arm.items() if k not in ("interval", "changes", "claim")}
+    return first | kept
+
+
+def with_seeds(study: Study, seeds: int | None) -> Study:
+    """The study with another number of seeds.
+
+    Raises:
+        InputError: The number is below one.
+    """
+    if seeds is None:
+        return study
+    if seeds < 1:
+        raise InputError("at least one seed is needed", file="--seeds")
+    return replace(study, seeds=tuple(range(seeds)))

@@ -1,0 +1,70 @@
+"""The ablate command as a user runs it: a process of its own, in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ABLATE = [sys.executable, "-m", "ablations"]
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+    "ABLATIONS_CHECKPOINT_SECONDS": "0.3",
+}
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*ABLATE, *arguments],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ablate(folder: Path, *arguments: str, code: int = 0) -> str:
+    process = start(folder, *arguments)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+def table(folder: Path, study: str, workspace: str) -> dict[str, Any]:
+    """The JSON table without what no two runs share: seconds."""
+    text = ablate(folder, "table", study, "--workspace", workspace, "--format", "json")
+    content: dict[str, Any] = json.loads(text)
+    for arm in content["arms"]:
+        del arm["seconds"]
+    return content
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """The condition's value once it is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+def training(workspace: Path) -> list[int]:
+    """Process ids of the workers that are in the middle of a trial, with a checkpoint."""
+    found = []
+    for file in workspace.glob("trials/*/checkpoint.ckpt"):
+        attempt = json.loads((file.parent / "attempt.json").read_text())
+        if not (file.parent / "result.json").exists() and psutil.pid_exists(attempt["pid"]):
+            found.append(attempt["pid"])
+    return found
+
+
+def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
