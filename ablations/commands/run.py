@@ -52,7 +52,8 @@ def run(
     console.print(told + (f", {finished} already done" if finished else ""), highlight=False)
     if not todo:
         return _sweep(study, workspace, console, [], None, {}, rerun, fail_fast, storage, report)
-    accelerator = str(study.base_config.get("trainer", {}).get("accelerator", "auto"))
+    trainer = study.base_config.get("trainer")
+    accelerator = str(trainer.get("accelerator")) if isinstance(trainer, dict) else "auto"
     slots = local_slots(workers, study.threads, accelerator, max(len(todo), len(study.arms)))
     executor = LocalExecutor(slots)
     try:
@@ -141,10 +142,12 @@ def _sweep(
     storage: str | None,
     report: bool,
 ) -> int:
-    from ablations.sweep.ledger import Ledger
+    from ablations.sweep.ledger import Ledger, open_storage
     from ablations.sweep.scheduler import Sweep, Swept
     from ablations.sweep.tracking import Tracker
 
+    if storage is not None:
+        open_storage(workspace, storage)
     workspace.create()
     with workspace.locked():
         workspace.record_study(study)
@@ -249,6 +252,6 @@ def with_seeds(study: Study, seeds: int | None) -> Study:
     """
     if seeds is None:
         return study
-    if seeds < 1:
-        raise InputError("at least one seed is needed", file="--seeds")
+    if not 1 <= seeds <= 10_000:
+        raise InputError("expected from 1 to 10,000 seeds", file="--seeds")
     return replace(study, seeds=tuple(range(seeds)))

@@ -104,7 +104,7 @@ def parse_overrides(value: Any, file: Path, key: str) -> dict[str, Any]:
 
 def _identity(study: Study, arm: Arm) -> dict[str, Any]:
     config = _without_neutral(merge(dict(study.base_config), dict(arm.overrides)))
-    return {"config": config, "cli": study.cli, "weights": study.weights}
+    return {"config": config, "cli": study.cli, "weights": study.weights, "threads": study.threads}
 
 
 def _without_neutral(config: dict[str, Any]) -> dict[str, Any]:

@@ -186,9 +186,7 @@ def _project_cli(recipe: Recipe) -> Callable[[], Any]:
         )
     made = import_class(recipe, "cli", f"{module}.{name}")
     if not callable(made):
-        raise InputError(
-            f"{recipe.cli} is no class or function", file=recipe.study_file, key="cli"
-        )
+        raise InputError(f"{recipe.cli} is no class or function", file=recipe.study_file, key="cli")
 
     def construct() -> Any:
         missing = [

@@ -122,7 +122,11 @@ def open_storage(workspace: Workspace, url: str | None) -> BaseStorage:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"cannot be opened: {reason}", file="--storage", key=url) from error
     mend_journal(workspace.journal)
-    return JournalStorage(JournalFileBackend(str(workspace.journal)))
+    try:
+        return JournalStorage(JournalFileBackend(str(workspace.journal)))
+    except Exception as error:
+        told = f"cannot be read ({error}); without it, it is made again from the trials' folders"
+        raise InputError(told, file=workspace.journal) from error
 
 
 def mend_journal(journal: Path) -> None:

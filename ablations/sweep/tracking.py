@@ -81,11 +81,11 @@ class Tracker:
         self._client: Any = None
         self._saved = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
-        self._wanted: dict[str, tuple[Trial, State]] = {}
+        self._wanted: dict[Trial, State] = {}
 
     def sync(self, trials: Iterable[Trial], states: Mapping[str, State]) -> None:
         """Mirror the folders of these trials, and of all that could not be mirrored before."""
-        chosen = {trial.id: (trial, states[trial.id]) for trial in trials}
+        chosen = {trial: states[trial.id] for trial in trials}
         self._thread.submit(self._sync, chosen)
 
     def conclude(
@@ -107,12 +107,12 @@ class Tracker:
             return None
         return self._memory["experiment"], dict(self._memory["arms"])
 
-    def _sync(self, chosen: Mapping[str, tuple[Trial, State]]) -> None:
+    def _sync(self, chosen: Mapping[Trial, State]) -> None:
         self._wanted.update(chosen)
-        for key, (trial, state) in list(self._wanted.items()):
+        for trial, state in list(self._wanted.items()):
             if not self._attempt(self._mirror, trial, state):
                 return
-            del self._wanted[key]
+            del self._wanted[trial]
 
     def _attempt(self, step: Any, *arguments: Any) -> bool:
         try:
@@ -121,7 +121,8 @@ class Tracker:
             step(*arguments)
         except Exception as error:
             # A lost server costs nothing: the folders stay and are mirrored when it is back.
-            self.trouble = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+            told = (str(error).strip().splitlines() or [""])[0][:200]
+            self.trouble = f"{type(error).__name__}: {told}".removesuffix(": ")
             return False
         self.trouble = None
         return True
@@ -232,8 +233,11 @@ class Tracker:
             self._client.delete_run(known["run"])
             known = None
         if known is None:
-            known = self._create_trial(trial, rows)
+            known = self._create_trial(trial)
         run = known["run"]
+        if known["sign"] is None:
+            params = {"arm": trial.arm, "seed": str(trial.seed)} | self._changed(trial.arm)
+            self._log_params(self._client, run, params)
         self._log_rows(run, rows, known["rows"])
         known["rows"] = len(rows)
         if state in _ENDED:
@@ -243,7 +247,7 @@ class Tracker:
         known["sign"] = sign
         self._save()
 
-    def _create_trial(self, trial: Trial, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    def _create_trial(self, trial: Trial) -> dict[str, Any]:
         tags = self._tags("trial", trial.arm) | {
             "mlflow.parentRunId": self._memory["arms"][trial.arm],
             f"{_TAG}trial": trial.id,
@@ -256,8 +260,6 @@ class Tracker:
             run_name=f"{trial.arm} · seed {trial.seed}",
             tags=tags,
         )
-        params = {"arm": trial.arm, "seed": str(trial.seed)} | self._changed(trial.arm)
-        self._log_params(self._client, run.info.run_id, params)
         known = {"run": run.info.run_id, "rows": 0, "sign": None}
         self._memory["runs"][_key(trial.arm, trial.id)] = known
         self._save(now=True)
@@ -266,14 +268,14 @@ class Tracker:
     def _log_rows(self, run: str, rows: Sequence[Mapping[str, str]], start: int) -> None:
         from mlflow.entities import Metric
 
+        # Of an epoch repeated after a resume the last row counts, unless one is mirrored already.
         seen = {(row["epoch"], row["name"]) for row in rows[:start]}
-        metrics = []
-        for row in rows[start:]:
-            # An epoch repeated after a resume was mirrored before it.
-            if (row["epoch"], row["name"]) not in seen:
-                value, moment = float(row["value"]), int(1000 * float(row["time"]))
-                metrics.append(Metric(_name(row["name"]), value, moment, int(row["epoch"])))
-            seen.add((row["epoch"], row["name"]))
+        fresh = {(row["epoch"], row["name"]): row for row in rows[start:]}
+        metrics = [
+            Metric(_name(name), float(row["value"]), int(1000 * float(row["time"])), int(epoch))
+            for (epoch, name), row in fresh.items()
+            if (epoch, name) not in seen
+        ]
         for first in range(0, len(metrics), 1000):
             self._client.log_batch(run, metrics=metrics[first : first + 1000])
 
@@ -314,6 +316,11 @@ class Tracker:
             self._client.log_artifact(self._memory["parent"], str(path))
 
     def _close(self, status: str) -> None:
+        for known in self._memory["runs"].values():
+            # Of a trial that a crash left, and that the plan no longer has.
+            if known["sign"] is None or known["sign"].startswith("running"):
+                self._client.set_terminated(known["run"], "KILLED")
+                known["sign"] = "interrupted "
         for run in [*self._memory["arms"].values(), self._memory["parent"]]:
             self._client.set_terminated(run, status)
         self._memory["closed"] = not self._wanted

@@ -89,7 +89,7 @@ def _train(order: Order, started: float) -> Any:
         "status": status,
         "seed": order.seed,
         "metrics": finite,
-        "epochs": int(built.trainer.current_epoch),
+        "epochs": metrics_file.epochs,
         "steps": int(built.trainer.global_step),
         "seconds": time.time() - started,
         "parameters": count_parameters(built.model),

@@ -26,6 +26,7 @@ class MetricsFile:
         self.path = path
         self.pending: dict[str, tuple[int, int, float]] = {}
         self.diverged = False
+        self.epochs = 0
 
     def note(self, metrics: Mapping[str, Any], step: int, epoch: int) -> None:
         """Keep the values of one log call."""
@@ -85,6 +86,7 @@ class Watch:
         self.predictions = Predictions()
         self.saved = time.monotonic()
         self.foreign = True
+        self.stopped = False
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Give foreign modules the common order before their loader is asked for."""
@@ -138,6 +140,7 @@ class Watch:
         """The former epoch is logged whole by now."""
         self.close_epoch(trainer)
         if self.metrics.diverged:
+            self.stopped = True
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
@@ -148,6 +151,8 @@ class Watch:
         """Write the epoch's metrics; those that no logger was given are taken from callbacks'."""
         if not trainer.is_global_zero or trainer.current_epoch == 0:
             return
+        if not self.stopped:
+            self.metrics.epochs = int(trainer.current_epoch)
         kept = trainer.callback_metrics
         unseen = {name: value for name, value in kept.items() if name not in self.metrics.pending}
         self.metrics.note(unseen, trainer.global_step, trainer.current_epoch - 1)

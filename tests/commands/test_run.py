@@ -104,9 +104,9 @@ class Fails(TwoClasses):
 
 
 def test_fail_fast(ablate: Ablate, tmp_path: Path) -> None:
-    arms = {"full": {}, "fails": {"model.class_path": "fails.Fails"}}
+    arms = {"full": {}, "fails": {"model.class_path": "fails_late.Fails"}}
     write_project(tmp_path, arms=arms, seeds=3)
-    (tmp_path / "fails.py").write_text(_FAILS)
+    (tmp_path / "fails_late.py").write_text(_FAILS)
     told = ablate(*RUN, "--fail-fast")
     assert told.code == 1
     assert told.out.count("too late") == 1

@@ -170,6 +170,14 @@ def saving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "CHECKPOINT_SECONDS", -1.0)
 
 
+@pytest.fixture(scope="module")
+def whole(unruly: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trial that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    run_trial(order(unruly, folder))
+    return folder
+
+
 def last_rows(folder: Path) -> dict[tuple[str, str], float]:
     return {(row["epoch"], row["name"]): float(row["value"]) for row in rows_in(folder)}
 
@@ -177,34 +185,32 @@ def last_rows(folder: Path) -> dict[tuple[str, str], float]:
 @pytest.mark.usefixtures("saving")
 @pytest.mark.parametrize("at", [1, 4, 6, 11])
 def test_a_resumed_trial_is_bitwise_an_undisturbed_one(
-    unruly: Study, tmp_path: Path, at: int
+    unruly: Study, whole: Path, tmp_path: Path, at: int
 ) -> None:
-    run_trial(order(unruly, tmp_path / "whole"))
     once = str(tmp_path / "raised")
     broken = order(unruly, tmp_path / "resumed", act="raise", at=at, once=once)
     assert run_trial(broken).status == "failed"
     assert (tmp_path / "resumed" / "checkpoint.ckpt").exists()
     assert run_trial(replace(broken, attempt=2)).status == "done"
-    whole, resumed = result_in(tmp_path / "whole"), result_in(tmp_path / "resumed")
+    expected, resumed = result_in(whole), result_in(tmp_path / "resumed")
     assert (resumed["resumed"], resumed["attempt"]) == (True, 2)
-    assert (resumed["steps"], resumed["epochs"]) == (whole["steps"], whole["epochs"])
+    assert (resumed["steps"], resumed["epochs"]) == (expected["steps"], expected["epochs"])
     assert not (tmp_path / "resumed" / "checkpoint.ckpt").exists()
     # Lightning forgets the broken epoch's means over the batches before the interruption
     epoch = (at - (at % 4 == 0)) // 4
     lost = {(str(epoch), f"train/{name}") for name in ("loss", "error")}
-    kept, again = last_rows(tmp_path / "whole"), last_rows(tmp_path / "resumed")
+    kept, again = last_rows(whole), last_rows(tmp_path / "resumed")
     assert kept.keys() == again.keys()
     assert {key for key in kept if kept[key] != again[key]} <= lost
     with (
-        np.load(tmp_path / "whole" / "predictions.npz") as one,
+        np.load(whole / "predictions.npz") as one,
         np.load(tmp_path / "resumed" / "predictions.npz") as two,
     ):
         assert np.array_equal(one["probabilities"], two["probabilities"])
 
 
 @pytest.mark.usefixtures("saving")
-def test_a_checkpoint_that_is_not_whole_is_left(unruly: Study, tmp_path: Path) -> None:
-    run_trial(order(unruly, tmp_path / "whole"))
+def test_a_checkpoint_that_is_not_whole_is_left(unruly: Study, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "torn"
     run_trial(order(unruly, folder, act="raise"))
     content = (folder / "checkpoint.ckpt").read_bytes()
@@ -212,7 +218,7 @@ def test_a_checkpoint_that_is_not_whole_is_left(unruly: Study, tmp_path: Path) -
     assert run_trial(order(unruly, folder)).status == "done"
     result = result_in(folder)
     assert result["resumed"] is False
-    assert result["metrics"] == pytest.approx(result_in(tmp_path / "whole")["metrics"], abs=0)
+    assert result["metrics"] == result_in(whole)["metrics"]
 
 
 @pytest.mark.parametrize("weights", ["last", "best"])
