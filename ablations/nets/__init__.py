@@ -1,5 +1,6 @@
 """AlexNet and its kin, as Lightning modules to be named in a config by class path."""
 
 from ablations.nets.alexnet import AlexNet
+from ablations.nets.cifar import CudaConvnet, DanNet
 
-__all__ = ["AlexNet"]
+__all__ = ["AlexNet", "CudaConvnet", "DanNet"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from ablations.nets import switches
-from ablations.nets.architectures import AS_RUN_STDS, Stem, alexnet, stem_for
+from ablations.nets.architectures import Stem, alexnet, as_run, stem_for, with_sixth_conv
 from ablations.nets.classifier import Classifier
 from ablations.nets.spec import Function, Net
+
+LAB_NOTES = (25, 51, 79)
+"""When the authors divided the rate of net 145 by 10, on ILSVRC-2012; they stopped at 91."""
 
 
 def spec(
@@ -17,13 +20,15 @@ def spec(
     channels: int = 3,
     width: float = 1.0,
     activation: Function = "relu",
-    lrn: bool = True,
-    pooling: Literal["overlapping", "plain"] = "overlapping",
+    lrn: bool | switches.Level = True,
+    lrn_constants: switches.LRNConstants | None = None,
+    pooling: switches.Pooling = "overlapping",
     dropout: float = 0.5,
     connectivity: switches.Connectivity = "two-column",
     without: Sequence[str] = (),
     biases_of_one: bool = True,
-    init: Literal["printed", "as-run"] = "printed",
+    sixth_conv: bool = False,
+    recipe: Literal["printed", "as-run"] = "printed",
 ) -> Net:
     """The layers of `AlexNet` with the same arguments.
 
@@ -32,18 +37,18 @@ def spec(
     """
 
     def switched(stem: Stem) -> Net:
-        net = switches.connect(alexnet(num_classes, stem), connectivity)
-        net = switches.with_activation(net, activation)
-        net = switches.with_dropout(net, dropout)
-        if init == "as-run":
-            net = switches.with_stds(net, AS_RUN_STDS)
+        net = alexnet(num_classes, stem)
+        if sixth_conv:
+            net = with_sixth_conv(net)
+        if recipe == "as-run":
+            net = as_run(net)
+        net = switches.connect(net, connectivity)
         if not biases_of_one:
             net = switches.with_zero_biases(net)
-        if not lrn:
-            net = switches.without_lrn(net)
-        if pooling == "plain":
-            net = switches.plain_pooling(net, stem.plain_padding)
-        return switches.without(net, without)
+        padding = stem.plain_padding
+        return switches.switched(
+            net, activation, lrn, lrn_constants, pooling, dropout, without, padding
+        )
 
     net = switches.widened(switched(stem_for(image_size)), width)
     full = switched(stem_for(224))
@@ -67,21 +72,19 @@ class AlexNet(Classifier):
         image_size: int = 224,
         channels: int = 3,
         width: float = 1.0,
-        activation: Literal["relu", "tanh", "sigmoid"] = "relu",
-        lrn: bool = True,
-        pooling: Literal["overlapping", "plain"] = "overlapping",
+        activation: Function = "relu",
+        lrn: bool | switches.Level = True,
+        lrn_constants: switches.LRNConstants | None = None,
+        pooling: switches.Pooling = "overlapping",
         dropout: float = 0.5,
         pca_colour: bool = True,
-        connectivity: Literal["two-column", "independent", "dense", "half"] = "two-column",
+        connectivity: switches.Connectivity = "two-column",
         without: Sequence[str] = (),
         biases_of_one: bool = True,
-        init: Literal["printed", "as-run"] = "printed",
-        learning_rate: float = 0.01,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0005,
-        schedule: Literal["plateau", "fixed"] = "plateau",
-        patience: int = 5,
-        milestones: Sequence[int] = (),
+        sixth_conv: bool = False,
+        recipe: Literal["printed", "as-run"] = "printed",
+        milestones: Sequence[int] | None = None,
+        **training: Any,
     ) -> None:
         """Build the net.
 
@@ -91,7 +94,10 @@ class AlexNet(Classifier):
             channels: 3 for colour, 1 for grey.
             width: factor on the channels and features of every layer but the last.
             activation: the nonlinearity of every layer but the last (section 3.1).
-            lrn: local response normalisation after the first two layers (section 3.3).
+            lrn: local response normalisation after the first two layers (section 3.3), or another
+                normalisation in its place; see `switches.with_norm`.
+            lrn_constants: constants of local response normalisation in place of the recipe's:
+                formula, n, k, alpha, beta, across.
             pooling: 3x3 windows at stride 2, or 2x2 that do not overlap, on maps of the same
                 sizes (section 3.4).
             dropout: the probability in the first two fully connected layers, 0 for none
@@ -106,15 +112,14 @@ class AlexNet(Classifier):
                 activation and dropout (section 7); also single ones, such as lrn1.
             biases_of_one: initial biases of 1 in conv2, conv4, conv5, fc6 and fc7, else of 0.
                 They give ReLUs positive inputs (section 5) and saturate the other activations.
-            init: SD of the initial weights: 0.01 as printed, or as run by the authors' code, with
-                0.03 in conv3 to conv5. The printed one takes thousands of steps to get going.
-            learning_rate: the first one; a schedule divides it by 10.
-            momentum: of SGD.
-            weight_decay: of SGD, on weights and biases, times the learning rate.
-            schedule: plateau divides the rate by 10, at most three times, when the validation
-                error stops improving; fixed divides it at the milestones.
-            patience: epochs without a better validation error before plateau acts.
-            milestones: epochs at which fixed acts; none leaves the rate as it is.
+            sixth_conv: another convolution over the last pooling layer, as in the nets that the
+                paper pretrained (section 6).
+            recipe: the net as the paper prints it, or as the authors' code ran it: other initial
+                weights, normalisation and rates of biases; see `architectures.as_run`. The
+                printed initial weights take thousands of steps to get going.
+            milestones: epochs at which a fixed schedule divides the rate by 10; by default those
+                of the authors' lab notes, 25, 51 and 79.
+            **training: what `Classifier` takes.
         """
         net = spec(
             num_classes,
@@ -123,22 +128,21 @@ class AlexNet(Classifier):
             width,
             activation,
             lrn,
+            lrn_constants,
             pooling,
             dropout,
             connectivity,
             without,
             biases_of_one,
-            init,
+            sixth_conv,
+            recipe,
         )
         super().__init__(
             net,
             (channels, image_size, image_size),
-            learning_rate=learning_rate,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            schedule=schedule,
-            patience=patience,
-            milestones=milestones,
+            milestones=LAB_NOTES if milestones is None else milestones,
+            **training,
         )
-        self.save_hyperparameters()
+        # a checkpoint holds all weights: whoever loads it needs no other file
+        self.save_hyperparameters(ignore=["init_from"])
         self.pca_colour = pca_colour

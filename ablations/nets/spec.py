@@ -17,12 +17,31 @@ from typing import Literal
 Shape = tuple[int, ...]
 """The shape of one example: (channels, height, width), or (features,) after a Linear layer."""
 
-Function = Literal["relu", "tanh", "sigmoid"]
+Function = Literal["relu", "tanh", "sigmoid", "scaled-tanh"]
+Draw = Literal["normal", "uniform"]
+Formula = Literal["printed", "as-run"]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a layer's weights and biases learn: factors on the net's learning rate and weight decay.
+
+    With ``bias_drops`` false, a schedule that lowers the rate leaves the biases at theirs.
+    """
+
+    rate: float = 1.0
+    bias_rate: float = 1.0
+    decay: float = 1.0
+    bias_decay: float = 1.0
+    bias_drops: bool = True
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A 2-D convolution with biases, its weights drawn from N(0, std)."""
+    """A 2-D convolution with biases; its weights are drawn with mean 0 and SD ``std``.
+
+    Without ``shared`` it is locally connected: each place has weights and biases of its own.
+    """
 
     name: str
     channels: int
@@ -32,6 +51,9 @@ class Conv:
     columns: int = 1
     std: float = 0.01
     bias: float = 0.0
+    draw: Draw = "normal"
+    learning: Learning = Learning()
+    shared: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,11 +65,13 @@ class Linear:
     columns: int = 1
     std: float = 0.01
     bias: float = 0.0
+    draw: Draw = "normal"
+    learning: Learning = Learning()
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A nonlinearity on every unit."""
+    """A nonlinearity on every unit; scaled-tanh is 1.7159 tanh(0.6666 a)."""
 
     name: str
     function: Function = "relu"
@@ -55,10 +79,11 @@ class Activation:
 
 @dataclass(frozen=True)
 class LRN:
-    """Local response normalisation across channels: x / (k + a * sum of size squares) ** beta.
+    """Local response normalisation: x / (k + a * sum of squares over a window) ** beta.
 
-    ``a`` is alpha in the formula as printed in the paper (section 3.3), alpha / size in the one
-    that the authors' code ran. The sum does not reach over a column's edge.
+    The window is ``size`` neighbouring channels, within the column, or ``size`` by ``size`` units
+    of the same map; what lies outside counts as nothing. ``a`` is alpha in the formula as printed
+    in the paper (section 3.3), alpha / (units in the window) in the one that its code ran.
     """
 
     name: str
@@ -66,18 +91,46 @@ class LRN:
     k: float = 2.0
     alpha: float = 1e-4
     beta: float = 0.75
-    formula: Literal["printed", "as-run"] = "printed"
+    formula: Formula = "printed"
+    columns: int = 1
+    window: Literal["channels", "map"] = "channels"
+
+    @property
+    def a(self) -> float:
+        """The factor on the plain sum of squares."""
+        units = self.size if self.window == "channels" else self.size**2
+        return self.alpha if self.formula == "printed" else self.alpha / units
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Local contrast normalisation (Jarrett et al. 2009): subtractive, then divisive."""
+
+    name: str
+    size: int = 9
     columns: int = 1
 
 
 @dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation with a scale and a shift per channel, which do not decay."""
+
+    name: str
+    learning: Learning = Learning(decay=0.0, bias_decay=0.0)
+
+
+@dataclass(frozen=True)
 class Pool:
-    """Max-pooling. ``ceil`` keeps the windows that hang over the right and bottom edge."""
+    """Pooling. ``ceil`` keeps the windows that hang over the right and bottom edge.
+
+    An average is that of the units inside the map.
+    """
 
     name: str
     kernel: int = 3
     stride: int = 2
     ceil: bool = True
+    mode: Literal["max", "average"] = "max"
 
 
 @dataclass(frozen=True)
@@ -88,7 +141,9 @@ class Dropout:
     probability: float = 0.5
 
 
-Layer = Conv | Linear | Activation | LRN | Pool | Dropout
+Weighted = Conv | Linear
+Norm = LRN | Contrast | BatchNorm
+Layer = Weighted | Norm | Activation | Pool | Dropout
 Net = tuple[Layer, ...]
 
 
@@ -97,7 +152,7 @@ class Traced:
     """A layer where it stands: what it reads and gives, for one example.
 
     ``fan_in`` is the number of inputs of one unit, ``parameters`` counts weights and biases,
-    ``macs`` multiply-accumulates of the forward pass; all 0 for a layer without weights.
+    ``macs`` multiply-accumulates of the forward pass; 0 for a layer without weights.
     """
 
     layer: Layer
@@ -106,6 +161,21 @@ class Traced:
     fan_in: int = 0
     parameters: int = 0
     macs: int = 0
+
+    @property
+    def name(self) -> str:
+        """The layer's."""
+        return self.layer.name
+
+    @property
+    def flops(self) -> int:
+        """Of the forward pass, two for each multiply-accumulate."""
+        return 2 * self.macs
+
+    @property
+    def neurons(self) -> int:
+        """Units, as the paper counts them: the outputs of convolutions and linear layers."""
+        return prod(self.gives) if self.fan_in else 0
 
 
 def trace(net: Net, shape: Shape) -> tuple[Traced, ...]:
@@ -131,13 +201,15 @@ def _traced(layer: Layer, shape: Shape) -> Traced:
         case Conv():
             channels = _share(layer.name, shape[0], layer.columns)
             _share(layer.name, layer.channels, layer.columns)
+            if layer.columns > 1 and not layer.shared:
+                raise ValueError(f"{layer.name}: a locally connected layer has no columns")
             left, right, top, bottom = sides(layer.padding)
             height = _size(layer, shape[1] + top + bottom, ceil=False)
             width = _size(layer, shape[2] + left + right, ceil=False)
             gives: Shape = (layer.channels, height, width)
             fan_in = channels * layer.kernel**2
-            macs = fan_in * prod(gives)
-            return Traced(layer, shape, gives, fan_in, layer.channels * (fan_in + 1), macs)
+            units = layer.channels if layer.shared else prod(gives)
+            return Traced(layer, shape, gives, fan_in, units * (fan_in + 1), fan_in * prod(gives))
         case Linear():
             fan_in = _share(layer.name, prod(shape), layer.columns)
             _share(layer.name, layer.features, layer.columns)
@@ -146,9 +218,11 @@ def _traced(layer: Layer, shape: Shape) -> Traced:
         case Pool():
             gives = (shape[0], *(_size(layer, side, ceil=layer.ceil) for side in shape[1:]))
             return Traced(layer, shape, gives)
-        case LRN():
+        case LRN() | Contrast():
             _share(layer.name, shape[0], layer.columns)
             return Traced(layer, shape, shape)
+        case BatchNorm():
+            return Traced(layer, shape, shape, parameters=2 * shape[0])
         case Activation() | Dropout():
             return Traced(layer, shape, shape)
 

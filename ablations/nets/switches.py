@@ -6,23 +6,67 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from math import sqrt
-from typing import Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from ablations.nets.spec import (
     LRN,
     Activation,
+    BatchNorm,
+    Contrast,
     Conv,
     Dropout,
+    Formula,
     Function,
     Layer,
     Linear,
     Net,
+    Norm,
     Pool,
     Shape,
+    Weighted,
     trace,
 )
 
+Level = Literal["channel", "within-map", "contrast", "batch"]
+Pooling = Literal["overlapping", "plain"]
 Connectivity = Literal["two-column", "independent", "dense", "half"]
+
+
+class LRNConstants(TypedDict, total=False):
+    """Constants of local response normalisation, each in place of a net's own.
+
+    ``formula`` is printed (alpha times the sum) or as-run (alpha / units in the window), ``n``
+    the window's size, ``across`` whether the window reaches from one column into the other.
+    """
+
+    formula: Formula
+    n: int
+    k: float
+    alpha: float
+    beta: float
+    across: bool
+
+
+def switched(
+    net: Net,
+    activation: Function,
+    lrn: bool | Level,
+    lrn_constants: LRNConstants | None,
+    pooling: Pooling,
+    dropout: float,
+    without_layers: Sequence[str],
+    plain_padding: Mapping[str, int] | None = None,
+) -> Net:
+    """The net with the switches that every net here has.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    net = with_activation(net, activation)
+    net = with_norm(with_dropout(net, dropout), lrn, lrn_constants)
+    if pooling == "plain":
+        net = plain_pooling(net, plain_padding or {})
+    return without(net, without_layers)
 
 
 def with_activation(net: Net, function: Function) -> Net:
@@ -35,36 +79,98 @@ def with_activation(net: Net, function: Function) -> Net:
     )
 
 
-def with_stds(net: Net, stds: Mapping[str, float]) -> Net:
-    """The net with other SDs of initial weights in the layers named."""
-    return tuple(
-        replace(layer, std=stds[layer.name])
-        if isinstance(layer, Conv | Linear) and layer.name in stds
-        else layer
-        for layer in net
-    )
-
-
 def with_zero_biases(net: Net) -> Net:
     """The net without the initial biases of one, which give ReLUs positive inputs (section 5)."""
     return tuple(
-        replace(layer, bias=0.0) if isinstance(layer, Conv | Linear) else layer for layer in net
+        replace(layer, bias=0.0) if isinstance(layer, Weighted) else layer for layer in net
     )
 
 
-def without_lrn(net: Net) -> Net:
-    """The net without local response normalisation (section 3.3)."""
-    return tuple(layer for layer in net if not isinstance(layer, LRN))
+def with_norm(net: Net, lrn: bool | Level, constants: LRNConstants | None = None) -> Net:
+    """The net with other normalisation, or none (section 3.3).
+
+    True keeps the net's own layers, False takes them out. A level puts its layer in the place of
+    each, of the first of several in a row; in a net without any, in front of its second and third
+    layers with weights:
+
+    - channel: local response normalisation, with the net's own constants or else AlexNet's
+    - within-map: that of cuda-convnet within a map, with the net's own constants or else those
+      of the authors' AlexNet (5 by 5, k 1, alpha 0.001 / 25, beta 0.75)
+    - contrast: local contrast normalisation
+    - batch: batch normalisation
+
+    ``constants`` go to all layers of the kind that the first one is of.
+
+    Raises:
+        ValueError: there is nothing to take out, or nothing that takes constants.
+    """
+    if lrn is True:
+        chosen = net
+    elif lrn is False:
+        chosen = tuple(layer for layer in net if not isinstance(layer, Norm))
+        if chosen == net:
+            raise ValueError("lrn: false takes nothing out of a net without normalisation")
+    elif lrn in get_args(Level):
+        chosen = _with_level(net, lrn)
+    else:
+        raise ValueError(f"lrn: {lrn!r} is neither a bool nor one of {', '.join(get_args(Level))}")
+    if not constants:
+        return chosen
+    windows = [layer.window for layer in chosen if isinstance(layer, LRN)]
+    if not windows:
+        raise ValueError("lrn_constants: the net has no local response normalisation")
+    fields: dict[str, Any] = {
+        {"n": "size"}.get(key, key): value for key, value in constants.items() if key != "across"
+    }
+    if constants.get("across"):
+        fields["columns"] = 1
+    return tuple(
+        replace(layer, **fields) if isinstance(layer, LRN) and layer.window == windows[0] else layer
+        for layer in chosen
+    )
+
+
+def _with_level(net: Net, level: Level) -> Net:
+    layers: list[Layer] = []
+    for layer in net if any(isinstance(layer, Norm) for layer in net) else _with_places(net):
+        if not isinstance(layer, Norm):
+            layers.append(layer)
+        elif not isinstance(layers[-1], Norm):
+            layers.append(_norm_like(layer, level))
+    return tuple(layers)
+
+
+def _with_places(net: Net) -> Net:
+    second, third = [i for i, layer in enumerate(net) if isinstance(layer, Weighted)][1:3]
+    return (*net[:second], LRN("lrn1"), *net[second:third], LRN("lrn2"), *net[third:])
+
+
+def _norm_like(own: Norm, level: Level) -> Norm:
+    columns = 1 if isinstance(own, BatchNorm) else own.columns
+    if level == "contrast":
+        return Contrast(own.name, columns=columns)
+    if level == "batch":
+        return BatchNorm(own.name)
+    window: Literal["channels", "map"] = "channels" if level == "channel" else "map"
+    if isinstance(own, LRN) and own.window == window:
+        return own
+    if window == "channels":
+        return LRN(own.name, columns=columns)
+    return LRN(own.name, 5, 1.0, 1e-3, 0.75, "as-run", columns, window)
 
 
 def with_dropout(net: Net, probability: float) -> Net:
     """The net with another dropout probability; 0 takes the layers out (section 4.2).
+
+    A net that has none gets one layer, in front of its last.
 
     Raises:
         ValueError: the probability is not in [0, 1).
     """
     if not 0 <= probability < 1:
         raise ValueError(f"dropout: a probability of {probability} is not in [0, 1)")
+    if probability and not any(isinstance(layer, Dropout) for layer in net):
+        return (*net[:-1], Dropout("drop", probability), net[-1])
     return tuple(
         replace(layer, probability=probability) if isinstance(layer, Dropout) else layer
         for layer in net
@@ -81,7 +187,7 @@ def plain_pooling(net: Net, padding: Mapping[str, int]) -> Net:
     """
 
     def plain(layer: Layer) -> Layer:
-        if isinstance(layer, Pool):
+        if isinstance(layer, Pool) and layer.kernel > layer.stride:
             return replace(layer, kernel=2, stride=2, ceil=bool(padding))
         if isinstance(layer, Conv) and layer.name in padding:
             return replace(layer, padding=padding[layer.name])
@@ -121,7 +227,7 @@ def connect(net: Net, connectivity: Connectivity) -> Net:
 
 
 def _in_columns(layer: Layer, columns: int) -> Layer:
-    if isinstance(layer, Conv | Linear | LRN):
+    if isinstance(layer, Conv | Linear | LRN | Contrast):
         return replace(layer, columns=columns)
     return layer
 
@@ -129,7 +235,7 @@ def _in_columns(layer: Layer, columns: int) -> Layer:
 def without(net: Net, names: Sequence[str]) -> Net:
     """The net without the named layers (section 7 removes middle ones).
 
-    A layer with weights takes the activation and dropout that follow it along; pooling and
+    A layer with weights takes along the activation and dropout on its outputs; pooling and
     normalisation stay, so that the maps keep their sizes.
 
     Raises:
@@ -145,10 +251,10 @@ def without(net: Net, names: Sequence[str]) -> Net:
     kept: list[Layer] = []
     dropping = False
     for layer in net:
-        dropping = (dropping and isinstance(layer, Activation | Dropout)) or (
-            layer.name in names and isinstance(layer, Conv | Linear)
-        )
-        if not dropping and layer.name not in names:
+        if isinstance(layer, Weighted):
+            dropping = layer.name in names
+        gone = dropping and isinstance(layer, Weighted | Activation | Dropout)
+        if not gone and layer.name not in names:
             kept.append(layer)
     return tuple(kept)
 
@@ -188,7 +294,7 @@ def with_scaled_init(net: Net, shape: Shape, full: Net, full_shape: Shape) -> Ne
     fans = {row.layer.name: row.fan_in for row in trace(full, full_shape)}
     return tuple(
         replace(row.layer, std=row.layer.std * sqrt(fans[row.layer.name] / row.fan_in))
-        if isinstance(row.layer, Conv | Linear)
+        if isinstance(row.layer, Weighted)
         else row.layer
         for row in trace(net, shape)
     )

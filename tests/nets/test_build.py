@@ -4,7 +4,7 @@ from torch import nn
 
 from ablations.nets.alexnet import spec
 from ablations.nets.build import build
-from ablations.nets.spec import parameters
+from ablations.nets.spec import Pool, parameters
 
 SHAPE = (3, 32, 32)
 
@@ -18,9 +18,11 @@ def weights(seed=5, **switches):
     ("switches", "differ"),
     [
         ({"lrn": False}, set()),
+        ({"lrn": "contrast"}, set()),
         ({"dropout": 0.0}, set()),
         ({"pooling": "plain"}, set()),
         ({"activation": "tanh"}, set()),
+        ({"recipe": "as-run"}, {"conv3", "conv4", "conv5"}),
         ({"without": ["conv4"]}, {"conv4"}),
         ({"without": ["fc7"]}, {"fc7"}),
         ({"without": ["conv3"]}, {"conv3", "conv4"}),  # conv4 reads other maps
@@ -63,6 +65,20 @@ def test_a_built_net_has_the_parameters_of_its_spec(connectivity, size):
     module = build(net, shape, 0).eval()
     assert sum(p.numel() for p in module.parameters()) == parameters(net, shape)
     assert module(torch.zeros(2, *shape)).shape == (2, 7)
+
+
+def test_batch_normalisation_has_a_scale_and_a_shift_per_channel():
+    net = spec(10, 32, width=0.0625, lrn="batch")
+    module = build(net, SHAPE, 0)
+    assert sum(p.numel() for p in module.parameters()) == parameters(net, SHAPE)
+    assert module.lrn2.weight.shape == (16,)
+
+
+def test_averages_are_those_of_the_units_inside_the_map():
+    net = build((Pool("pool1", mode="average"),), (1, 4, 4), 0)
+    out = net(torch.ones(1, 1, 4, 4))
+    assert out.shape == (1, 1, 2, 2)
+    assert out.unique().tolist() == [1.0]
 
 
 def test_independent_columns_do_not_hear_each_other():

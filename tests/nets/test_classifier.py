@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from ablations.data import PackedDataModule
-from ablations.nets import AlexNet
+from ablations.nets import AlexNet, CudaConvnet
 
 
 def data(n=50, batch_size=20, classes=10, seed=0):
@@ -38,9 +38,14 @@ def everything(net, batches):
         return net.eval()(images), labels
 
 
+def judged(net, batches):
+    logged = trainer().test(net, batches, verbose=False)[0]
+    return {name: value for name, value in logged.items() if not name.startswith("lrn/")}
+
+
 def test_logged_values_are_means_over_examples_of_uneven_batches():
     net, batches = model(), data()
-    logged = trainer().test(net, batches, verbose=False)[0]
+    logged = judged(net, batches)
     logits, labels = everything(net, batches)
     top5 = logits.topk(5).indices.eq(labels[:, None]).any(1).float().mean()
     assert logged == {
@@ -51,7 +56,7 @@ def test_logged_values_are_means_over_examples_of_uneven_batches():
 
 
 def test_few_classes_have_no_top5_error():
-    logged = trainer().test(model(num_classes=3), data(classes=3), verbose=False)[0]
+    logged = judged(model(num_classes=3), data(classes=3))
     assert set(logged) == {"test/loss", "test/top1_error"}
 
 
@@ -60,6 +65,35 @@ def test_test_step_gives_probabilities_and_targets():
     outputs = net.test_step(next(iter(batches)), 0)
     torch.testing.assert_close(outputs["probabilities"].sum(1), torch.ones(20))
     assert torch.equal(outputs["targets"], next(iter(batches))[1])
+
+
+def test_ten_views_are_judged_by_the_centre_and_by_the_mean_of_ten_in_one_pass():
+    net = model()
+    views = 60 * torch.randn(50, 10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    labels = data().dataset.tensors[1]
+    logged = judged(net, DataLoader(TensorDataset(views, labels), batch_size=20))
+    centre = judged(net, DataLoader(TensorDataset(views[:, 4], labels), batch_size=20))
+    net.eval()
+    with torch.no_grad():
+        mean = torch.stack([net(views[:, i]).softmax(1) for i in range(10)]).mean(0)
+    top5 = mean.topk(5).indices.eq(labels[:, None]).any(1).float().mean()
+    assert {name: logged.pop(name) for name in centre} == pytest.approx(centre)
+    assert logged == {
+        "test/loss_ten_crop": pytest.approx(F.nll_loss(mean.log(), labels).item(), rel=1e-5),
+        "test/top1_error_ten_crop": pytest.approx(
+            100 * (mean.argmax(1) != labels).float().mean().item()
+        ),
+        "test/top5_error_ten_crop": pytest.approx(100 * (1 - top5.item())),
+    }
+    outputs = net.test_step((views, labels), 0)
+    torch.testing.assert_close(outputs["probabilities_ten_crop"], mean)
+    torch.testing.assert_close(outputs["probabilities"], net(views[:, 4]).softmax(1))
+
+
+def test_a_module_serves_ten_crops_of_real_images():
+    digits = PackedDataModule("digits", crop=8, ten_crop=True, limit=60)
+    logged = trainer().test(model(), digits, verbose=False)[0]
+    assert logged["test/loss"] != logged["test/loss_ten_crop"]
 
 
 def test_every_stage_is_logged_once_an_epoch():
@@ -93,6 +127,52 @@ def test_ten_steps_follow_the_printed_update():
         torch.testing.assert_close(ours, printed)
 
 
+def test_torchs_update_shrinks_the_velocity_with_the_rate_and_the_printed_one_does_not():
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    printed, velocity = weight.detach().clone(), torch.zeros(2, dtype=torch.float64)
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=0.0005)
+
+    def step(eps, gradient):
+        optimizer.param_groups[0]["lr"] = eps
+        weight.grad = gradient
+        optimizer.step()
+        velocity.mul_(0.9).sub_(0.0005 * eps * printed + eps * gradient)
+        printed.add_(velocity)
+
+    generator = torch.Generator().manual_seed(0)
+    gradients = torch.randn(11, 2, dtype=torch.float64, generator=generator)
+    for gradient in gradients[:10]:
+        step(0.1, gradient)
+        torch.testing.assert_close(weight.detach(), printed)
+    before = velocity.clone()
+    step(0.01, gradients[10])
+    torch.testing.assert_close(printed - weight.detach(), 0.9 * before * (1 - 0.1))
+
+
+def learned(net):
+    optimizer = net.configure_optimizers()["optimizer"]
+    names = {parameter: name for name, parameter in net.network.named_parameters()}
+    return {
+        names[parameter]: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+
+def test_layers_learn_at_their_own_rates_and_decays():
+    groups = learned(CudaConvnet("11pct", width=0.0625))
+    decays = {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc10": 0.01}
+    for name, decay in decays.items():
+        assert groups[f"{name}.weight"] == pytest.approx((0.001, decay))
+        assert groups[f"{name}.bias"] == pytest.approx((0.002, 0))
+
+
+def test_batch_normalisation_does_not_decay():
+    groups = learned(model(lrn="batch"))
+    assert groups["lrn1.weight"] == groups["lrn1.bias"] == (0.01, 0)
+    assert groups["conv1.bias"] == (0.01, 0.0005)
+
+
 def rates(net, epochs, batches):
     seen = []
 
@@ -107,6 +187,24 @@ def rates(net, epochs, batches):
 def test_fixed_schedule_divides_the_rate_at_its_milestones():
     net = model(schedule="fixed", milestones=[1, 3])
     assert rates(net, 5, data()) == [0.01, 0.001, 0.001, 1e-4, 1e-4]
+
+
+def test_biases_keep_their_rate_where_the_authors_left_it():
+    seen = []
+
+    class Watch(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            seen.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+
+    net = model(recipe="as-run", schedule="fixed", milestones=[1])
+    trainer(max_epochs=2, callbacks=[Watch()]).fit(net, data())
+    assert [pytest.approx(rates) for rates in seen] == [[0.01, 0.02], [0.001, 0.02]]
+    images, labels = data().dataset.tensors
+    hopeless = DataLoader(TensorDataset(images * float("nan"), labels), batch_size=50)
+    seen.clear()
+    net = model(recipe="as-run", schedule="plateau", patience=0)
+    trainer(max_epochs=3, callbacks=[Watch()]).fit(net, hopeless, hopeless)
+    assert seen[-1] == pytest.approx([0.001, 0.02])
 
 
 def test_plateau_divides_the_rate_by_ten_three_times():
@@ -146,3 +244,9 @@ def test_a_checkpoint_loads_with_weights_only(tmp_path):
     for name, value in net.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name])
     assert loaded.hparams.without == ["conv3"]
+
+
+def test_the_layer_table_of_a_model():
+    rows = model().layer_table()
+    assert sum(row.parameters for row in rows) == sum(p.numel() for p in model().parameters())
+    assert rows[-1].gives == (10,)

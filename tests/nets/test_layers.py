@@ -3,51 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ablations.nets.layers import ColumnLinear, KeyedDropout, LocalResponseNorm
-
-
-def printed(x, size, k, alpha, beta):
-    """Section 3.3 of the paper, one channel at a time."""
-    out = torch.empty_like(x)
-    for i in range(x.shape[1]):
-        low, high = max(0, i - size // 2), min(x.shape[1], i + size // 2 + 1)
-        out[:, i] = x[:, i] / (k + alpha * (x[:, low:high] ** 2).sum(1)) ** beta
-    return out
-
-
-@pytest.mark.parametrize(("channels", "size"), [(7, 5), (3, 5), (1, 3), (12, 9)])
-def test_lrn_is_the_printed_formula(channels, size):
-    x = 50 * torch.randn(2, channels, 4, 3, dtype=torch.float64)
-    ours = LocalResponseNorm(size, 2.0, 1e-4, 0.75)(x)
-    torch.testing.assert_close(ours, printed(x, size, 2.0, 1e-4, 0.75))
-
-
-@pytest.mark.parametrize("size", [4, 5])
-def test_lrn_is_torchs_with_alpha_times_size(size):
-    x = 50 * torch.randn(2, 8, 5, 5)
-    theirs = F.local_response_norm(x, size, 1e-4 * size, 0.75, 2.0)
-    torch.testing.assert_close(LocalResponseNorm(size, 2.0, 1e-4, 0.75)(x), theirs)
-
-
-@pytest.mark.parametrize(("size", "columns"), [(5, 1), (4, 1), (5, 2)])
-def test_lrn_gradient(size, columns):
-    x = torch.randn(2, 6, 2, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(LocalResponseNorm(size, 1.0, 0.3, 0.75, columns), (x,))
-
-
-def test_lrn_does_not_reach_over_the_edge_of_a_column():
-    x = 50 * torch.randn(2, 8, 3, 3)
-    alone = LocalResponseNorm(5, 2.0, 1e-4, 0.75)
-    both = torch.cat([alone(half) for half in x.chunk(2, dim=1)], dim=1)
-    torch.testing.assert_close(LocalResponseNorm(5, 2.0, 1e-4, 0.75, columns=2)(x), both)
-
-
-def test_lrn_of_half_precision_does_not_overflow():
-    x = torch.full((1, 4, 1, 1), 1000.0, dtype=torch.float16)
-    out = LocalResponseNorm(5, 2.0, 1e-4, 0.75)(x)
-    assert out.dtype == torch.float16
-    wide = LocalResponseNorm(5, 2.0, 1e-4, 0.75)(x.float())
-    torch.testing.assert_close(out.float(), wide, rtol=1e-3, atol=0)
+from ablations.nets.layers import ColumnLinear, KeyedDropout, LocallyConnected, ScaledTanh
 
 
 def mask(layer, *step, shape=(64, 32)):
@@ -91,3 +47,43 @@ def test_column_linear_is_a_linear_layer_for_each_column():
     halves = zip(x.chunk(2, 1), layer.weight.chunk(2), layer.bias.chunk(2), strict=True)
     both = torch.cat([F.linear(*half) for half in halves], dim=1)
     torch.testing.assert_close(layer(x), both)
+
+
+def test_shares_of_dropout_make_up_the_whole_mask():
+    whole = mask(KeyedDropout(0.5, "drop6", 7), 3, 1)
+    shares = [mask(KeyedDropout(0.5, "drop6", 7, (i, 2)), 3, 1, shape=(64, 16)) for i in (0, 1)]
+    assert torch.equal(torch.cat(shares, 1), whole)
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (1, 0), (2, 1)])
+def test_a_locally_connected_layer_with_the_same_weights_everywhere_convolves(stride, padding):
+    conv = nn.Conv2d(3, 4, 3, stride, padding).double()
+    x = torch.randn(2, 3, 6, 5, dtype=torch.float64)
+    expected = conv(x)
+    local = LocallyConnected((3, 6, 5), expected.shape[1:], 3, stride, padding).double()
+    with torch.no_grad():
+        local.weight[:] = conv.weight.flatten(1)
+        local.bias[:] = conv.bias
+    torch.testing.assert_close(local(x), expected)
+
+
+def test_places_of_a_locally_connected_layer_have_their_own_weights():
+    local = LocallyConnected((1, 2, 2), (1, 2, 2), 1, 1, 0)
+    with torch.no_grad():
+        local.weight[:] = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1)
+        local.bias[:] = torch.tensor([0.0, 0.0, 0.0, 0.5]).view(4, 1)
+    out = local(torch.tensor([[[[1.0, 1.0], [1.0, 10.0]]]]))
+    assert out.tolist() == [[[[1.0, 2.0], [3.0, 40.5]]]]
+
+
+def test_locally_connected_gradient():
+    local = LocallyConnected((2, 3, 3), (2, 3, 3), 3, 1, 1).double()
+    for parameter in local.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(local, (x,))
+
+
+def test_scaled_tanh():
+    x = torch.tensor([-30.0, 0.0, 1.0])
+    assert ScaledTanh()(x).tolist() == pytest.approx([-1.7159, 0.0, 1.0], abs=2e-4)

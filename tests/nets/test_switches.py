@@ -4,8 +4,17 @@ import pytest
 
 from ablations.nets import switches
 from ablations.nets.alexnet import spec
-from ablations.nets.architectures import alexnet, stem_for
-from ablations.nets.spec import LRN, Activation, Dropout, Pool, trace
+from ablations.nets.architectures import alexnet, as_run, cuda_convnet, dan_net, stem_for
+from ablations.nets.spec import (
+    LRN,
+    Activation,
+    BatchNorm,
+    Contrast,
+    Dropout,
+    Norm,
+    Pool,
+    trace,
+)
 
 FULL = alexnet(1000, stem_for(224))
 
@@ -36,11 +45,76 @@ def test_activation_lrn_and_dropout_change_nothing_else():
     tanh = switches.with_activation(FULL, "tanh")
     assert {layer.function for layer in tanh if isinstance(layer, Activation)} == {"tanh"}
     assert names(tanh) == names(FULL)
-    assert set(FULL) - set(switches.without_lrn(FULL)) == {x for x in FULL if isinstance(x, LRN)}
+    assert set(FULL) - set(switches.with_norm(FULL, False)) == {
+        x for x in FULL if isinstance(x, LRN)
+    }
     none = switches.with_dropout(FULL, 0.0)
     assert set(FULL) - set(none) == {x for x in FULL if isinstance(x, Dropout)}
     some = switches.with_dropout(FULL, 0.25)
     assert [x.probability for x in some if isinstance(x, Dropout)] == [0.25, 0.25]
+
+
+def norms(net):
+    return [layer for layer in net if isinstance(layer, Norm)]
+
+
+AS_RUN = as_run(FULL)
+
+
+def test_normalisation_is_a_factor_with_levels():
+    assert switches.with_norm(AS_RUN, True) == AS_RUN
+    assert [layer.name for layer in norms(AS_RUN)] == ["lrn1", "lrn2", "cnorm2"]
+    for level, kind in {"channel": LRN, "within-map": LRN, "contrast": Contrast}.items():
+        changed = switches.with_norm(AS_RUN, level)
+        assert [(layer.name, type(layer), layer.columns) for layer in norms(changed)] == [
+            ("lrn1", kind, 2),
+            ("lrn2", kind, 2),
+        ]
+        assert [x for x in changed if x not in norms(changed)] == [
+            x for x in AS_RUN if x not in norms(AS_RUN)
+        ]
+    assert norms(switches.with_norm(AS_RUN, "batch")) == [BatchNorm("lrn1"), BatchNorm("lrn2")]
+    assert norms(switches.with_norm(AS_RUN, "channel")) == norms(AS_RUN)[:2]
+    assert {x.window for x in norms(switches.with_norm(AS_RUN, "within-map"))} == {"map"}
+    assert norms(switches.with_norm(AS_RUN, False)) == []
+
+
+def test_a_net_without_normalisation_gets_some_where_18pct_has_it():
+    net, other = cuda_convnet("80sec"), cuda_convnet("18pct")
+    added = switches.with_norm(net, "within-map")
+    assert names(added)[:9] == names(other)[:9]
+    assert {x.window for x in norms(added)} == {"map"}
+    assert switches.with_norm(net, True) == net
+    with pytest.raises(ValueError, match="takes nothing out"):
+        switches.with_norm(net, False)
+
+
+def test_constants_go_to_the_layers_of_the_first_kind():
+    constants = {"formula": "printed", "n": 9, "k": 1.0, "alpha": 0.1, "beta": 0.5, "across": True}
+    lrn1, lrn2, cnorm2 = norms(switches.with_norm(AS_RUN, True, constants))
+    assert lrn1 == LRN("lrn1", 9, 1.0, 0.1, 0.5, "printed", columns=1)
+    assert lrn2 == LRN("lrn2", 9, 1.0, 0.1, 0.5, "printed", columns=1)
+    assert cnorm2 == norms(AS_RUN)[2]
+    (within, _) = norms(switches.with_norm(FULL, "within-map", {"n": 3}))
+    assert (within.size, within.k, within.a) == (3, 1.0, pytest.approx(1e-3 / 9))
+    with pytest.raises(ValueError, match="no local response normalisation"):
+        switches.with_norm(FULL, "batch", {"k": 1.0})
+
+
+def test_the_two_formulas():
+    assert LRN("lrn1").a == 1e-4
+    assert LRN("lrn1", formula="as-run").a == 1e-4 / 5
+    assert LRN("lrn1", formula="as-run", window="map").a == 1e-4 / 25
+
+
+def test_dropout_comes_before_the_last_layer_of_a_net_that_had_none():
+    net = switches.with_dropout(cuda_convnet("80sec"), 0.5)
+    assert names(net)[-2:] == ["drop", "fc10"]
+    assert switches.with_dropout(cuda_convnet("80sec"), 0.0) == cuda_convnet("80sec")
+
+
+def test_pooling_that_does_not_overlap_is_plain_already():
+    assert switches.plain_pooling(dan_net(), {}) == dan_net()
 
 
 def test_a_removed_layer_takes_its_activation_and_dropout_along():
@@ -51,6 +125,11 @@ def test_a_removed_layer_takes_its_activation_and_dropout_along():
         "relu7",
         "drop7",
     }
+
+
+def test_an_activation_behind_pooling_goes_with_its_layer():
+    gone = set(names(AS_RUN)) - set(names(switches.without(AS_RUN, ["conv5"])))
+    assert gone == {"conv5", "relu5"}
 
 
 def test_a_removed_layer_leaves_normalisation_and_pooling():
@@ -78,6 +157,7 @@ def test_only_hidden_layers_of_the_net_can_be_removed(name, message):
         ({"width": 0.0}, "width"),
         ({"activation": "gelu"}, "'gelu' is none of relu, tanh, sigmoid"),
         ({"connectivity": "sparse"}, "'sparse' is none of two-column"),
+        ({"lrn": "layer"}, "'layer' is neither a bool nor one of channel, within-map"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):

@@ -1,0 +1,48 @@
+"""Whether local response normalisation does anything: the range of what it divides by."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ablations.nets.norms import LocalResponseNorm, WithinMapNorm
+from ablations.seeds import stream_seed
+
+SAMPLE = 1024
+"""Denominators taken of each layer and batch, at places drawn at random."""
+
+
+class Ranges:
+    """The 5% and 95% quantiles of each layer's denominator, (k + a * sum) ** beta.
+
+    A layer whose quantiles are alike only divides by a constant. Counting goes on from
+    construction to `closed`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._samples: dict[str, list[Tensor]] = {}
+        self._hooks = [
+            module.register_forward_pre_hook(partial(self._take, name.split(".")[0]))
+            for name, module in network.named_modules()
+            if isinstance(module, LocalResponseNorm | WithinMapNorm)
+        ]
+
+    def _take(self, name: str, module: Any, inputs: tuple[Tensor, ...]) -> None:
+        taken = self._samples.setdefault(name, [])
+        denominators = module.denominator(inputs[0].float()).flatten()
+        generator = torch.Generator().manual_seed(stream_seed("range", name, len(taken)))
+        places = torch.randint(len(denominators), (SAMPLE,), generator=generator)
+        taken.append(denominators[places.to(denominators.device)].cpu())
+
+    def closed(self) -> dict[str, float]:
+        """``lrn/NAME_low`` and ``lrn/NAME_high`` of each layer that was run, and an end to it."""
+        for hook in self._hooks:
+            hook.remove()
+        found: dict[str, float] = {}
+        for name, samples in self._samples.items():
+            low, high = torch.cat(samples).quantile(torch.tensor([0.05, 0.95])).tolist()
+            found |= {f"lrn/{name}_low": low, f"lrn/{name}_high": high}
+        return found
