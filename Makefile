@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 PYTEST := OMP_NUM_THREADS=1 MLFLOW_DISABLE_TELEMETRY=true $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check lint format constraints clean
+.PHONY: help demo test soak check simulate lint format constraints clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ soak: $(VENV)/.installed-dev  ## The long tests: kills, servers, a browser, a fr
 
 check: test  ## Everything that .ci/run runs
 	@$(MAKE) --no-print-directory soak
+
+simulate: $(VENV)/.installed-dev  ## Prove the statistics by simulation; rewrites docs/statistics.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.simulate
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet

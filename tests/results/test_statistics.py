@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablations.results.statistics import holm, paired_delta, seed_correlation, spread, verdict
+from ablations.results.statistics import (
+    delta_of,
+    equivalence_p,
+    holm,
+    paired_delta,
+    seed_correlation,
+    spread,
+    verdict,
+    welch_delta,
+)
 
 ARM = [4.1, 3.9, 4.6, 4.4, 3.8, 4.5]
 BASE = [3.2, 3.5, 3.1, 3.6, 3.0, 3.4]
@@ -20,7 +29,62 @@ def test_delta_is_scipys_paired_t():
     assert delta.interval == pytest.approx(tuple(test.confidence_interval(0.95)))
     assert delta.interval_90 == pytest.approx(tuple(test.confidence_interval(0.90)))
     assert delta.correlation == pytest.approx(stats.pearsonr(ARM, BASE).statistic)
+    assert delta.counts == (6, 6)
     assert not delta.degenerate
+
+
+@pytest.mark.parametrize("short", [6, 4])
+def test_unpaired_is_welchs(short):
+    arm = ARM[:short]
+    delta = welch_delta([*arm, math.nan], [math.nan, *BASE])
+    test = stats.ttest_ind(arm, BASE, equal_var=False)
+    assert (delta.paired, delta.counts, delta.n, len(delta.differences)) == (
+        *(False, (short, 6), short, 0),
+    )
+    assert (delta.p, delta.df) == pytest.approx((test.pvalue, test.df))
+    assert delta.interval == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert delta.interval_90 == pytest.approx(tuple(test.confidence_interval(0.90)))
+    assert math.isnan(delta.p_sign_flip)
+
+
+def test_unpaired_without_variance_is_the_permutation_test():
+    delta = welch_delta([2.0] * 4, [1.0] * 4)
+    exact = stats.permutation_test(
+        ([2.0] * 4, [1.0] * 4), lambda a, b: a.mean() - b.mean(), n_resamples=1000
+    )
+    assert delta.degenerate
+    assert delta.p == pytest.approx(exact.pvalue) == 2 / 70
+    assert delta.interval == (1.0, 1.0)
+    assert welch_delta([2.0] * 4, [2.0] * 4).p == 1.0
+    assert math.isnan(welch_delta([2.0], [1.0, 1.1]).p)
+
+
+@pytest.mark.parametrize("margin", [0.5, 1.0, 2.0])
+def test_equivalence_is_two_one_sided_tests(margin):
+    weightstats = pytest.importorskip("statsmodels.stats.weightstats")
+    paired = weightstats.ttost_paired(np.array(ARM), np.array(BASE), -margin, margin)[0]
+    assert equivalence_p(paired_delta(ARM, BASE), margin) == pytest.approx(paired)
+    free = weightstats.ttost_ind(np.array(ARM), np.array(BASE), -margin, margin, usevar="unequal")[
+        0
+    ]
+    assert equivalence_p(welch_delta(ARM, BASE), margin) == pytest.approx(free)
+
+
+def test_equivalence_agrees_with_the_90_percent_interval():
+    rng = np.random.default_rng(1)
+    for n in range(2, 9):
+        delta = delta_of(rng.normal(0.2, 0.3, n))
+        edge = max(map(abs, delta.interval_90))
+        assert equivalence_p(delta, edge * 1.001) < 0.05 < equivalence_p(delta, edge * 0.999)
+    assert math.isnan(equivalence_p(delta, None))
+
+
+@pytest.mark.parametrize("n", [6, 12])
+def test_the_interval_covers_as_often_as_it_says(n):
+    rng = np.random.default_rng(n)
+    deltas = [delta_of(d) for d in rng.normal(1, 2, (3000, n))]
+    covered = np.mean([d.interval[0] <= 1 <= d.interval[1] for d in deltas])
+    assert covered == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 3000) ** 0.5)
 
 
 def test_a_pair_without_a_side_is_dropped_and_named():
@@ -85,6 +149,10 @@ def test_holm_leaves_out_what_was_not_tested():
     assert holm([0.01, math.nan, 0.02]) == pytest.approx([0.02, math.nan, 0.02], nan_ok=True)
 
 
+def test_holm_counts_hypotheses_that_are_not_tested_now():
+    assert holm([0.01, 0.02], family=4) == pytest.approx([0.04, 0.06])
+
+
 def _delta(*differences):
     return paired_delta(differences, np.zeros(len(differences)))
 
@@ -113,6 +181,11 @@ LARGE, SMALL = _delta(1.9, 2.0, 2.1, 2.0), _delta(-0.1, 0.0, 0.1, 0.05)
 )
 def test_verdict(delta, p_holm, mode, margin, diverged, expected):
     assert verdict(delta, p_holm, mode, margin, diverged) == expected
+
+
+def test_a_corrected_p_decides_equivalence():
+    assert verdict(SMALL, 0.6, "min", 1.0, p_equivalent=0.049) == "equivalent"
+    assert verdict(SMALL, 0.6, "min", 1.0, p_equivalent=0.051) == "undecided"
 
 
 def test_equal_arms_are_equivalent_once_there_are_five_pairs():
