@@ -195,6 +195,45 @@ def ui(
     raise typer.Exit(serve(loaded, Workspace(workspace), _console(), port))
 
 
+@app.command()
+def pack(
+    source: Annotated[
+        Literal["digits", "cifar10", "ilsvrc", "folder"], typer.Argument(help="What is packed.")
+    ],
+    out: Annotated[Path, typer.Option(help="The packed folder.")],
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="Where it is, as published; digits need none.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Pixels a side, for ilsvrc and folder.")] = 256,
+    encoding: Annotated[
+        Literal["raw", "jpeg"] | None, typer.Option(help="By default what the size asks for.")
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="For ilsvrc and folder: names with commas, or a file of names.")
+    ] = "",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads; one per core by default.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave files out that are no whole images.")
+    ] = False,
+) -> None:
+    """Pack a data set for PackedDataModule; a packed folder is checked instead."""
+    from ablations.commands.pack import pack as make
+
+    make(
+        source,
+        from_,
+        out,
+        _console(),
+        size=size,
+        encoding=encoding,
+        classes=classes,
+        workers=workers,
+        skip_bad=skip_bad,
+    )
+
+
 @app.command("list")
 def list_studies() -> None:
     """List the studies here and those that are shipped, with their questions."""

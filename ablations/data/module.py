@@ -1,5 +1,6 @@
 """The DataModule over packed data sets."""
 
+import math
 from typing import Any
 
 import pytorch_lightning
@@ -7,14 +8,8 @@ import torch
 
 from ablations.data.augment import Colour, Formula
 from ablations.data.draws import shuffle
-from ablations.data.loaders import (
-    Augmentation,
-    Batch,
-    EvaluationBatches,
-    Share,
-    Store,
-    TrainBatches,
-)
+from ablations.data.feeds import Batch, Feed, Resident, Streamed
+from ablations.data.loaders import Augmentation, EvaluationBatches, Share, TrainBatches
 from ablations.data.packed import Packed
 from ablations.data.sources import open_data
 
@@ -29,6 +24,7 @@ class PackedData:
         path: str,
         batch_size: int = 128,
         crop: int | None = None,
+        random_crop: bool = True,
         padding: int = 0,
         flip: bool = False,
         pca_colour: bool = False,
@@ -36,19 +32,22 @@ class PackedData:
         ten_crop: bool = False,
         validation: float = 0.1,
         limit: int | None = None,
+        resident_gib: float = 2.0,
+        num_workers: int = 4,
     ) -> None:
-        """Batches of a packed data set, held whole on the trainer's device.
+        """Batches of a packed data set: small ones lie on the trainer's device, large ones stream.
 
         A batch is (images, labels): float32 (B, C, H, W), on the 0-255 scale less the mean training
         image, and int64 (B,). The order of the training images and their augmentation depend on the
         seed (``torch.initial_seed()`` when this is made), the epoch and the image alone: not on the
-        model, the batch size, the devices, or whether the fit was resumed.
+        model, the batch size, the devices, the workers, or whether the fit was resumed.
 
         Args:
             path: A packed folder, or the built-in set ``digits``.
             batch_size: Images a batch on each device; an epoch's last batch may be smaller.
             crop: Side of the square cut out of each image in pixels: at a random place in training,
                 in the middle otherwise. Whole images without it.
+            random_crop: Without it, training images are cut in the middle too.
             padding: Pixels of the mean image's colour added on each side before the random crop.
             flip: Mirror each training image left to right with probability one half.
             pca_colour: Shift the colour of each training image along the principal components of
@@ -62,18 +61,30 @@ class PackedData:
             validation: Share of the training images that is held out for validation, the same ones
                 for every seed; 0 for none. The test images are never among them.
             limit: Train on this many images only, the same ones for every seed. All without it.
+            resident_gib: Splits whose decoded pixels (a byte each) take at most this many GiB lie
+                on the device whole; larger ones are read as they are needed.
+            num_workers: Threads that read, decode and augment ahead of the training where images
+                are read as they are needed; with 0 each batch is made when its turn comes.
 
         Raises:
             ValueError: An argument is out of its range.
         """
         super().__init__()
-        if batch_size < 1 or padding < 0 or (crop is not None and crop < 1):
-            raise ValueError("batch_size and crop must be at least 1, padding at least 0")
+        if batch_size < 1 or (crop is not None and crop < 1):
+            raise ValueError("batch_size and crop must be at least 1")
+        if padding < 0 or resident_gib < 0 or num_workers < 0:
+            raise ValueError("padding, resident_gib and num_workers must be at least 0")
         if not 0 <= validation < 1 or (limit is not None and limit < 1):
             raise ValueError("validation must be from 0 up to 1 (not 1), limit at least 1")
         self.path, self.batch_size, self.crop, self.padding = path, batch_size, crop, padding
         self.flip, self.pca_colour, self.pca_formula = flip, pca_colour, pca_formula
-        self.ten_crop, self.validation, self.limit = ten_crop, validation, limit
+        self.random_crop, self.ten_crop, self.validation, self.limit = (
+            random_crop,
+            ten_crop,
+            validation,
+            limit,
+        )
+        self.resident_gib, self.num_workers = resident_gib, num_workers
         # read now: whatever is seeded during training must not move the order
         self.seed = torch.initial_seed()
         self._packed: Packed | None = None
@@ -98,10 +109,12 @@ class PackedData:
 
     def train_dataloader(self) -> TrainBatches:
         """Training batches; without a trainer, on the CPU."""
-        augmentation = Augmentation(self._size, self.padding, self.flip, self._colour())
-        store = self._store("train", self._training_and_validation()[0])
+        augmentation = Augmentation(
+            self._size, self.padding, self.flip, self._colour(), centred=not self.random_crop
+        )
+        feed = self._feed("train", self._training_and_validation()[0])
         return TrainBatches(
-            store, self.batch_size, augmentation, self.seed, self._share, self.trainer
+            feed, self.batch_size, augmentation, self.seed, self._share, self.trainer
         )
 
     def val_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
@@ -109,16 +122,16 @@ class PackedData:
         samples = self._training_and_validation()[1]
         if not len(samples):
             return []
-        store = self._store("train", samples)
-        return EvaluationBatches(store, self.batch_size, self._size, share=self._share)
+        feed = self._feed("train", samples)
+        return EvaluationBatches(feed, self.batch_size, self._size, share=self._share)
 
     def test_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
         """Test batches; an empty list where the data set has no test images."""
         if "test" not in self.packed.splits:
             return []
         samples = torch.arange(len(self.packed.splits["test"].labels))
-        store = self._store("test", samples)
-        return EvaluationBatches(store, self.batch_size, self._size, self.ten_crop, self._share)
+        feed = self._feed("test", samples)
+        return EvaluationBatches(feed, self.batch_size, self._size, self.ten_crop, self._share)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -134,10 +147,13 @@ class PackedData:
         training = order[held_out:][: self.limit]
         return training.sort().values, order[:held_out].sort().values
 
-    def _store(self, split: str, samples: torch.Tensor) -> Store:
+    def _feed(self, split: str, samples: torch.Tensor) -> Feed:
         packed = self.packed
+        images, statistics = packed.splits[split], packed.statistics
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return Store.of(packed.splits[split], samples, packed.statistics, device)
+        if len(samples) * math.prod(packed.shape) <= self.resident_gib * 2**30:
+            return Resident.of(images, samples, statistics, device)
+        return Streamed.of(images, samples, statistics, device, self.num_workers)
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -161,4 +177,4 @@ class PackedData:
 
 
 class PackedDataModule(PackedData, pytorch_lightning.LightningDataModule):
-    """A packed data set, held whole on the device (for `pytorch_lightning`)."""
+    """A packed data set (for `pytorch_lightning`)."""

@@ -2,18 +2,20 @@
 
 ::
 
-    meta.json           format version, shape, classes, counts, statistics, source, checksums
+    meta.json           format version, encoding, shape, classes, counts, statistics, source,
+                        checksums
     mean.npy            float32 (H, W, C): mean training image, on the 0-255 scale
-    train.images.npy    uint8 (N, H, W, C), read as a memory map
     train.labels.npy    int64 (N,)
-    test.images.npy, test.labels.npy
+    train.images.npy    encoding "raw": uint8 (N, H, W, C), read as a memory map
+    train.images.jpegs  encoding "jpeg": JPEG files back to back instead
+    train.offsets.npy   int64 (N + 1,): where each of them begins, and the last ends
 
-A folder is written under a temporary name and renamed when it is whole.
+The same for ``test``, where images are held out. `ablations.data.writing` writes such a folder
+under a temporary name and renames it when it is whole.
 """
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,36 +24,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablations.data.jpegs import Jpegs
+from ablations.data.statistics import Statistics, Sums
+
 FORMAT = 1
-CHUNK = 1024  # images held in memory at a time
+ENCODINGS = ("raw", "jpeg")
 VERIFY_BELOW = 256 * 2**20  # larger files are hashed on request only: it takes minutes
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images: uint8 (N, H, W, C) and int64 (N,)."""
+    """Labelled images: uint8 (N, H, W, C), encoded or not, and int64 (N,)."""
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | Jpegs
     labels: NDArray[np.int64]
 
-
-@dataclass(frozen=True)
-class Statistics:
-    """Of the training images, on the 0-255 scale.
-
-    Attributes:
-        mean: float32 (H, W, C), the mean image.
-        channel_mean: float64 (C,).
-        channel_std: float64 (C,).
-        colour_values: float64 (C,), eigenvalues of the pixels' channel covariance, descending.
-        colour_vectors: float64 (C, C), the eigenvectors as columns.
-    """
-
-    mean: NDArray[np.float32]
-    channel_mean: NDArray[np.float64]
-    channel_std: NDArray[np.float64]
-    colour_values: NDArray[np.float64]
-    colour_vectors: NDArray[np.float64]
+    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Puts the images of these numbers into ``out`` (B, H, W, C)."""
+        if isinstance(self.images, Jpegs):
+            self.images.take(rows, out)
+        else:  # one call, which lets other threads run; "clip" writes without a copy between
+            np.take(self.images, rows, axis=0, out=out, mode="clip")
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Packed:
 
 
 def pack(source: str, classes: tuple[str, ...], splits: Mapping[str, Split]) -> Packed:
-    """A data set of these splits, with the statistics of the training split.
+    """A data set of these splits in memory, with the statistics of the training split.
 
     Raises:
         ValueError: There is no training split, or arrays or labels do not fit together.
@@ -88,72 +81,15 @@ def pack(source: str, classes: tuple[str, ...], splits: Mapping[str, Split]) -> 
     shape = splits["train"].images.shape[1:]
     for name, split in splits.items():
         images, labels = split.images, split.labels
-        if images.dtype != np.uint8 or labels.dtype != np.int64 or images.ndim != 4:
+        whole = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
+        if not whole or labels.dtype != np.int64:
             raise ValueError(f"'{name}' has no uint8 images (N, H, W, C) with int64 labels (N,)")
         if images.shape[1:] != shape or labels.shape != images.shape[:1]:
             raise ValueError(f"'{name}' has images of another size than 'train', or too few labels")
         if not len(labels) or labels.min() < 0 or labels.max() >= len(classes):
             raise ValueError(f"'{name}' is empty, or has labels outside 0 .. {len(classes) - 1}")
-    return Packed(source, classes, dict(splits), _statistics(splits["train"].images))
-
-
-def _statistics(images: NDArray[np.uint8]) -> Statistics:
-    count, height, width, channels = images.shape
-    total = np.zeros((height, width, channels))
-    products = np.zeros((channels, channels))
-    for start in range(0, count, CHUNK):
-        chunk = images[start : start + CHUNK].astype(np.float64)
-        total += chunk.sum(axis=0)
-        pixels = chunk.reshape(-1, channels)
-        products += pixels.T @ pixels
-    mean = total / count
-    channel_mean = mean.mean(axis=(0, 1))
-    covariance = products / (count * height * width) - np.outer(channel_mean, channel_mean)
-    values, vectors = np.linalg.eigh(covariance)
-    values, vectors = values[::-1].clip(min=0), vectors[:, ::-1]
-    # an eigenvector's sign is arbitrary: fixed, so that every machine packs the same folder
-    largest = np.abs(vectors).argmax(axis=0)
-    vectors = vectors * np.sign(vectors[largest, np.arange(channels)])
-    channel_std = np.sqrt(covariance.diagonal().clip(min=0))
-    return Statistics(mean.astype(np.float32), channel_mean, channel_std, values, vectors)
-
-
-def write_packed(packed: Packed, folder: str | Path) -> None:
-    """Writes a data set as a packed folder; whatever an interrupted writing left is removed.
-
-    Raises:
-        FileExistsError: The folder is there already.
-    """
-    folder = Path(folder)
-    if folder.exists():
-        raise FileExistsError(f"'{folder}' is there already: remove it, or pack to another name")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    np.save(partial / "mean.npy", packed.statistics.mean)
-    for name, split in packed.splits.items():
-        np.save(partial / f"{name}.images.npy", split.images)
-        np.save(partial / f"{name}.labels.npy", split.labels)
-    statistics = packed.statistics
-    meta: dict[str, Any] = {
-        "format": FORMAT,
-        "source": packed.source,
-        "encoding": "raw",
-        "shape": list(packed.shape),
-        "counts": {name: len(split.labels) for name, split in packed.splits.items()},
-        "classes": list(packed.classes),
-        "channel_mean": statistics.channel_mean.tolist(),
-        "channel_std": statistics.channel_std.tolist(),
-        "colour_values": statistics.colour_values.tolist(),
-        "colour_vectors": statistics.colour_vectors.tolist(),
-        "files": {
-            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-            for file in sorted(partial.iterdir())
-        },
-    }
-    meta["sha256"] = _own_sha256(meta)
-    (partial / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-    partial.rename(folder)
+    training = np.asarray(splits["train"].images)
+    return Packed(source, classes, dict(splits), Sums.of(training).statistics())
 
 
 def read_packed(folder: str | Path, verify: bool = False) -> Packed:
@@ -162,7 +98,7 @@ def read_packed(folder: str | Path, verify: bool = False) -> Packed:
     Every file's size is checked, and the checksums of files under 256 MiB.
 
     Args:
-        folder: A folder that `write_packed` made.
+        folder: A folder that was packed.
         verify: Check the checksums of all files, however large.
 
     Raises:
@@ -177,16 +113,13 @@ def read_packed(folder: str | Path, verify: bool = False) -> Packed:
         if size is None or size != facts["bytes"]:
             have = "is missing" if size is None else f"has {size} bytes instead of {facts['bytes']}"
             raise ValueError(f"'{file}' {have}: the packed folder is damaged; pack it again")
-        if (verify or size < VERIFY_BELOW) and _sha256(file) != facts["sha256"]:
+        if (verify or size < VERIFY_BELOW) and sha256_of(file) != facts["sha256"]:
             raise ValueError(f"'{file}' has the wrong checksum: it is damaged; pack it again")
     return Packed(
         source=meta["source"],
         classes=tuple(meta["classes"]),
         splits={
-            name: Split(
-                np.load(folder / f"{name}.images.npy", mmap_mode="r"),
-                np.load(folder / f"{name}.labels.npy"),
-            )
+            name: Split(_images(folder, name, meta), np.load(folder / f"{name}.labels.npy"))
             for name in meta["counts"]
         },
         statistics=Statistics(
@@ -196,6 +129,18 @@ def read_packed(folder: str | Path, verify: bool = False) -> Packed:
                 for key in ("channel_mean", "channel_std", "colour_values", "colour_vectors")
             ),
         ),
+    )
+
+
+def _images(folder: Path, split: str, meta: Mapping[str, Any]) -> NDArray[np.uint8] | Jpegs:
+    if meta["encoding"] == "raw":
+        raw: NDArray[np.uint8] = np.load(folder / f"{split}.images.npy", mmap_mode="r")
+        return raw
+    height, width, channels = meta["shape"]
+    return Jpegs(
+        np.memmap(folder / f"{split}.images.jpegs", np.uint8, mode="r"),
+        np.load(folder / f"{split}.offsets.npy"),
+        (meta["counts"][split], height, width, channels),
     )
 
 
@@ -211,22 +156,23 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         version, encoding, whole = meta["format"], meta["encoding"], meta["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"'{file}' cannot be read: it is damaged; pack it again") from error
-    if version != FORMAT or encoding != "raw":
+    if version != FORMAT or encoding not in ENCODINGS:
         raise ValueError(
             f"'{file}' is of format {version}, {encoding}: this version of ablations reads format "
-            f"{FORMAT}, raw"
+            f"{FORMAT}, {' or '.join(ENCODINGS)}"
         )
-    if whole != _own_sha256(meta):
+    if whole != meta_sha256(meta):
         raise ValueError(f"'{file}' has the wrong checksum: it is damaged; pack it again")
     return dict(meta)
 
 
-def _own_sha256(meta: dict[str, Any]) -> str:
+def meta_sha256(meta: Mapping[str, Any]) -> str:
     """The checksum that meta.json has of itself: of all but the checksum."""
     rest = {key: value for key, value in meta.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """The checksum of a file's content."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

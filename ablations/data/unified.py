@@ -6,4 +6,4 @@ from ablations.data.module import PackedData
 
 
 class PackedDataModule(PackedData, lightning.pytorch.LightningDataModule):
-    """A packed data set, held whole on the device (for `lightning.pytorch`)."""
+    """A packed data set (for `lightning.pytorch`)."""

@@ -48,13 +48,8 @@ def test_the_number_of_workers_and_the_form_do_not_show(tmp_path: Path, encoding
     got = read_packed(tmp_path / "one", verify=True)
     assert got.classes == ("cat", "dog") and got.shape == (24, 24, 3)
     assert got.splits["train"].labels.tolist() == [0] * 40 + [1] * 40
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "folder",
-        "set.tar",
-        "one",
-        "three",
-        "tar",
-    }
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"folder", "set.tar", "one", "three", "tar"}
 
 
 def test_large_sets_are_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +118,10 @@ def test_refused_input_creates_nothing(tmp_path: Path, source: str) -> None:
 
 
 @needs_images
-@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
-def test_real_photographs(tmp_path: Path, encoding: str) -> None:
-    told = packed(
-        "folder", Path(REAL) / "imagenette-small.tar", tmp_path / "set", encoding=encoding
-    )
-    assert "1300 to train, 400 to test, 10 classes, 256x256x3" in told
+def test_real_photographs(tmp_path: Path) -> None:
+    images, two = Path(REAL) / "imagenette-small.tar", "n01440764,n02979186"
+    told = packed("folder", images, tmp_path / "set", encoding="jpeg", classes=two)
+    assert "260 to train, 80 to test, 2 classes, 256x256x3" in told
     got = read_packed(tmp_path / "set")
-    assert (np.abs(got.statistics.channel_mean - (118, 116, 110)) < 8).all()
+    assert (np.abs(got.statistics.channel_mean - (118, 116, 110)) < 15).all()
     assert got.statistics.colour_values[0] > 20 * got.statistics.colour_values[2]

@@ -16,6 +16,12 @@ from ablations.data.augment import (
 IMAGE = (7, 6)
 
 
+@pytest.fixture(autouse=True, params=[0, 10**9], ids=["sliced", "gathered"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of cutting, whatever the windows' size."""
+    monkeypatch.setattr("ablations.data.augment.SLICED_FROM", request.param)
+
+
 @pytest.fixture
 def images() -> Tensor:
     return torch.randint(0, 256, (50, *IMAGE, 3), generator=torch.Generator().manual_seed(0)).byte()
@@ -59,6 +65,21 @@ def test_random_windows_are_slices(images: Tensor, mean: Tensor, padding: int) -
         assert torch.equal(out[b], expected.flip(2) if flip else expected)
 
 
+@pytest.mark.parametrize("padding", [0, 2, 20])
+def test_both_ways_of_cutting_give_the_same_bits(
+    images: Tensor, mean: Tensor, padding: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    which = torch.arange(50).flip(0)
+    windows = random_windows(1, 0, which, IMAGE, (4, 5), padding, flip=True)
+    shifts = torch.randn(50, 3, generator=torch.Generator().manual_seed(2))
+    outs = []
+    for limit in (0, 10**9):
+        monkeypatch.setattr("ablations.data.augment.SLICED_FROM", limit)
+        outs += [cut(images, mean, which, windows), cut(images, mean, which, windows, shifts)]
+    assert torch.equal(outs[0], outs[2]) and torch.equal(outs[1], outs[3])
+    assert torch.equal(outs[1], outs[0] + shifts[:, :, None, None])
+
+
 def test_windows_are_uniform_and_flips_independent_of_them() -> None:
     windows = random_windows(3, 1, torch.arange(50_000), IMAGE, (6, 6), padding=1, flip=True)
     rows, columns, flips = windows.top + 1, windows.left + 1, windows.flip.long()
@@ -77,6 +98,15 @@ def test_flips_move_no_crop() -> None:
     with_flips = random_windows(3, 1, samples, IMAGE, (3, 3), flip=True)
     without = random_windows(3, 1, samples, IMAGE, (3, 3), flip=False)
     assert torch.equal(with_flips.top, without.top) and torch.equal(with_flips.left, without.left)
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_centred_windows_are_those_of_the_centre(padding: int) -> None:
+    samples = torch.arange(100)
+    windows = random_windows(3, 1, samples, IMAGE, (4, 3), padding, flip=True, centred=True)
+    centre = centre_windows(100, IMAGE, (4, 3))
+    assert torch.equal(windows.top, centre.top) and torch.equal(windows.left, centre.left)
+    assert torch.equal(windows.flip, random_windows(3, 1, samples, IMAGE, (3, 3), flip=True).flip)
 
 
 def test_windows_do_not_depend_on_the_batch() -> None:

@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 from ablations.data.augment import Colour
-from ablations.data.loaders import Augmentation, EvaluationBatches, Share, Store, TrainBatches
+from ablations.data.feeds import Resident
+from ablations.data.loaders import Augmentation, EvaluationBatches, Share, TrainBatches
 from ablations.data.packed import Split, pack
 
 PLAIN = Augmentation((6, 6))
 FULL = Augmentation((5, 5), padding=1, flip=True, colour=Colour(5 * torch.eye(3)))
 
 
-def made(count: int = 103) -> Store:
+def made(count: int = 103) -> Resident:
     """Images whose label is their number."""
     images = np.random.default_rng(0).integers(0, 256, (count, 6, 6, 3), np.uint8)
     packed = pack("made", tuple(map(str, range(count))), {"train": Split(images, np.arange(count))})
     split, samples = packed.splits["train"], torch.arange(count)
-    return Store.of(split, samples, packed.statistics, torch.device("cpu"))
+    return Resident.of(split, samples, packed.statistics, torch.device("cpu"))
 
 
 def whole(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -74,7 +75,7 @@ def test_images_do_not_depend_on_where_they_are_made_ready(monkeypatch: pytest.M
         lambda: EvaluationBatches(store, 10, (6, 6)),
     ]
     ready = [whole(loader()) for loader in loaders]
-    monkeypatch.setattr("ablations.data.loaders.READY_BELOW", 0)
+    monkeypatch.setattr("ablations.data.feeds.READY_BELOW", 0)
     for before, loader in zip(ready, loaders, strict=True):
         assert same(before, whole(loader()))
 

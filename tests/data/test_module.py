@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ablations.data import PackedDataModule
-from ablations.data.packed import Split, pack, write_packed
+from ablations.data.packed import Split, pack
+from ablations.data.writing import write_packed
 
 CLASS_PATHS = {
     "pytorch_lightning": "ablations.data.PackedDataModule",
@@ -240,6 +241,15 @@ def test_colour_leaves_greyscale_and_held_out_images_alone(coloured: str) -> Non
         strict=True,
     ):
         assert torch.equal(plain[0], asked[0])
+
+
+def test_training_crops_may_stay_in_the_middle() -> None:
+    still, random = (digits(crop=6, random_crop=r).train_dataloader() for r in (False, True))
+    whole = digits().train_dataloader()
+    pairs = zip(whole, still, random, strict=True)
+    for (images, _), (middle, _), (anywhere, _) in pairs:
+        assert torch.equal(middle, images[:, :, 1:7, 1:7])
+        assert not torch.equal(anywhere, middle)
 
 
 def test_ten_crop_is_for_the_test_images() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablations.data.packed import Packed, Split, pack, read_packed, write_packed
+from ablations.data.packed import Packed, Split, pack, read_packed
+from ablations.data.writing import write_packed
 
 
 def made(count: int = 40, channels: int = 3) -> Packed:
@@ -34,7 +35,7 @@ def test_statistics_are_those_of_the_training_images() -> None:
 
 def test_statistics_over_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = made().statistics
-    monkeypatch.setattr("ablations.data.packed.CHUNK", 7)
+    monkeypatch.setattr("ablations.data.statistics.PIXELS", 7)
     parts = made().statistics
     assert np.allclose(whole.mean, parts.mean)
     assert np.allclose(whole.colour_values, parts.colour_values)
@@ -71,10 +72,12 @@ def test_an_interrupted_writing_leaves_no_folder(
         patch.setattr(np, "save", full)
         with pytest.raises(OSError, match="no space"):
             write_packed(made(), tmp_path / "set")
-    assert not (tmp_path / "set").exists()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / ".set.partial").mkdir()  # what a killed process leaves
     (tmp_path / ".set.partial" / "torn.npy").touch()
     write_packed(made(), tmp_path / "set")
     assert "torn.npy" not in {path.name for path in (tmp_path / "set").iterdir()}
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 @pytest.mark.parametrize("name", ["mean.npy", "train.images.npy", "test.labels.npy", "meta.json"])
@@ -113,6 +116,71 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 2}))
     with pytest.raises(ValueError, match="format 2"):
         read_packed(tmp_path / "set")
+
+
+def smooth(channels: int) -> Packed:
+    """Images that JPEG does little harm to."""
+    ramp = np.linspace(0, 150, 24)
+    images = ramp[:, None, None] / 2 + ramp[:, None] / 2 + 10 * np.arange(channels)
+    images = (images + np.arange(20)[:, None, None, None]).astype(np.uint8)
+    labels = np.arange(20) % 2
+    return pack("smooth", ("a", "b"), {"train": Split(images, labels)})
+
+
+def taken(split: Split, rows: list[int]) -> np.ndarray:
+    out = np.empty((len(rows), *split.images.shape[1:]), np.uint8)
+    split.take(np.array(rows), out)
+    return out
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_encoded_images(tmp_path: Path, channels: int) -> None:
+    packed = smooth(channels)
+    write_packed(packed, tmp_path / "set", "jpeg")
+    got = read_packed(tmp_path / "set", verify=True)
+    assert got.shape == (24, 24, channels)
+    split, original = got.splits["train"], packed.splits["train"]
+    every = taken(split, list(range(20)))
+    assert np.abs(every.astype(int) - np.asarray(original.images)).max() <= 6
+    assert np.array_equal(taken(split, [7, 3, 3]), every[[7, 3, 3]])
+    assert np.array_equal(split.labels, original.labels)
+    # of the images as they are read, not as they were
+    assert np.allclose(got.statistics.mean, every.mean(axis=0), atol=1e-4)
+
+
+def test_encoded_images_of_any_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in (("one", 256), ("two", 3)):
+        monkeypatch.setattr("ablations.data.writing.CHUNK", size)
+        write_packed(smooth(3), tmp_path / name, "jpeg")
+    one, two = ((tmp_path / name / "meta.json").read_text() for name in ("one", "two"))
+    assert one == two
+
+
+@pytest.mark.parametrize("name", ["train.images.jpegs", "train.offsets.npy"])
+def test_a_damaged_encoded_file_is_named(tmp_path: Path, name: str) -> None:
+    write_packed(smooth(3), tmp_path / "set", "jpeg")
+    file = tmp_path / "set" / name
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        read_packed(tmp_path / "set")
+
+
+def test_an_encoded_image_that_cannot_be_decoded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_packed(smooth(3), tmp_path / "set", "jpeg")
+    monkeypatch.setattr("ablations.data.packed.VERIFY_BELOW", 0)
+    file = tmp_path / "set" / "train.images.jpegs"
+    offsets = np.load(tmp_path / "set" / "train.offsets.npy")
+    content = bytearray(file.read_bytes())
+    content[offsets[5] : offsets[5] + 20] = bytes(20)
+    file.write_bytes(content)
+    split = read_packed(tmp_path / "set").splits["train"]
+    taken(split, [4, 6])
+    with pytest.raises(ValueError, match="packed image 5 is damaged"):
+        taken(split, [4, 5, 6])
 
 
 def test_splits_that_do_not_fit_are_refused() -> None:

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablations.data.packed import read_packed, write_packed
+from ablations.data.packed import read_packed
 from ablations.data.sources import digits, open_data
+from ablations.data.writing import write_packed
 
 
 def test_digits() -> None:
