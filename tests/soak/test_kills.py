@@ -68,11 +68,8 @@ def test_killed_worker(project: Path, undisturbed: dict[str, object]) -> None:
     assert "died; trying again" in output
     assert table(project, "toy.yaml", "worker") == undisturbed
     assert_whole(project, "worker")
-    resumed = [
-        p
-        for p in (project / "worker").glob("trials/*/result.json")
-        if '"attempt": 2' in p.read_text()
-    ]
+    results = [p.read_text() for p in (project / "worker").glob("trials/*/result.json")]
+    resumed = [text for text in results if '"attempt": 2' in text]
     assert len(resumed) == 1
     assert '"resumed": true' in resumed[0]
 
