@@ -178,7 +178,7 @@ def photographs(source: Path, folder: Path, cores: int) -> dict[str, Loader]:
         )  # type: ignore[arg-type]
     augment = Augment(read_packed(folder / "raw"), CROP, 0, colour=True)
     same: dict[str, Any] = {"crop": CROP, "pca_colour": True}
-    streamed = same | {"resident_gib": 0.0, "num_workers": cores}
+    streamed = same | {"resident_gib": 0.0, "num_workers": cores + 1}
     return {
         "DataLoader, JPEGs as they are, Pillow": plain(Files(natural, augment, True), cores),
         "DataLoader, 256x256 JPEGs, Pillow": plain(Files(squares, augment, False), cores),

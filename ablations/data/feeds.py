@@ -159,13 +159,13 @@ class Streamed:
         line = _Line(self)
         if not self.workers:
             for each in cuts:
-                yield line.taken(line.made(each))
+                yield line.taken(line.made(each, line.asked()))
             return
         pool = ThreadPoolExecutor(self.workers, "ablations-data")
         ahead: deque[Future[_Made]] = deque()
         try:
             for each in cuts:
-                ahead.append(pool.submit(line.made, each))
+                ahead.append(pool.submit(line.made, each, line.asked()))
                 if len(ahead) > self.workers + 1:
                     yield line.taken(ahead.popleft().result())
             while ahead:
@@ -179,6 +179,7 @@ class _Made:
     images: Tensor
     labels: Tensor
     done: torch.cuda.Event | None
+    cut: Cut  # kept until the stream that made its windows waits for `done`: they may be in use
 
 
 class _Line:
@@ -190,10 +191,15 @@ class _Line:
         self._augment: torch.cuda.Stream | None = None
         if feed.device.type == "cuda":
             self._copy, self._augment = (torch.cuda.Stream(feed.device) for _ in range(2))  # type: ignore[no-untyped-call]
-            # windows and mean were made on the training's stream
-            self._augment.wait_stream(torch.cuda.current_stream(feed.device))
 
-    def made(self, each: Cut) -> _Made:
+    def asked(self) -> torch.cuda.Event | None:
+        """When a batch is asked for on the training's stream, which makes its windows."""
+        if self._augment is None:
+            return None
+        event: torch.cuda.Event = torch.cuda.current_stream(self._feed.device).record_event()
+        return event
+
+    def made(self, each: Cut, asked: torch.cuda.Event | None) -> _Made:
         """A batch, on its way where there are streams; called by a thread."""
         feed = self._feed
         rows = feed.samples[each.rows].numpy()
@@ -210,13 +216,14 @@ class _Line:
                 images = host.to(feed.device, non_blocking=True)
                 labels = torch.from_numpy(feed.split.labels[rows]).to(feed.device)
         with torch.cuda.stream(self._augment), record_function("augment"):
-            if self._augment is not None and self._copy is not None:
+            if self._augment is not None and self._copy is not None and asked is not None:
+                self._augment.wait_event(asked)
                 self._augment.wait_stream(self._copy)
                 images.record_stream(self._augment)
             which = torch.arange(len(rows), device=feed.device)
             patches = each.of(images, feed.mean, which)
             done = None if self._augment is None else self._augment.record_event()
-        return _Made(patches, labels, done)
+        return _Made(patches, labels, done, each)
 
     def taken(self, made: _Made) -> Batch:
         """The batch, for the stream that is current now."""

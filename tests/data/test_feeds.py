@@ -62,6 +62,17 @@ def test_streamed_batches_are_those_of_the_device(packed: Packed, workers: int) 
         assert same(list(from_disk), list(from_disk))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("workers", [0, 3])
+def test_streams_of_a_gpu_give_the_same_batches(packed: Packed, workers: int) -> None:
+    device, split = torch.device("cuda"), packed.splits["train"]
+    lying = Resident.of(split, SAMPLES, packed.statistics, device)
+    streaming = Streamed.of(split, SAMPLES, packed.statistics, device, workers)
+    for one, two in zip(loaders(lying), loaders(streaming), strict=True):
+        for _ in range(3):
+            assert same(list(one), list(two))
+
+
 def test_a_resumed_stream_goes_on_where_it_was(packed: Packed) -> None:
     class Loop:
         batch_idx = 3
