@@ -52,6 +52,8 @@ def pack(
     Raises:
         InputError: Something is missing, damaged or cannot be used.
     """
+    if size < 1:
+        raise InputError(f"--size {size}: at least 1 pixel")
     try:
         if out.exists():
             _check(out, console)

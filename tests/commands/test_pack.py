@@ -117,6 +117,11 @@ def test_refused_input_creates_nothing(tmp_path: Path, source: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_a_size_without_pixels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--size 0"):
+        packed("folder", tmp_path, tmp_path / "set", size=0)
+
+
 @needs_images
 def test_real_photographs(tmp_path: Path) -> None:
     images, two = Path(REAL) / "imagenette-small.tar", "n01440764,n02979186"
