@@ -200,7 +200,9 @@ class Workspace:
         """Keep a copy of the study that can be read without its first home."""
         folder = self.study_folder(study.name)
         raw = read_yaml(study.file)
-        raw |= {"base": "base.yaml", "seeds": list(study.seeds)}
+        raw["base"] = "base.yaml"
+        if study.plan is None:
+            raw["seeds"] = list(study.seeds)
         write_atomic(folder / "base.yaml", study.base.read_text(encoding="utf-8"))
         for claim in set(study.claims.values()):
             source = study.file.parent / "claims" / f"{claim.split('#')[0]}.yaml"

@@ -26,15 +26,16 @@ from ablations.results.planning import (
     seeds_needed,
     upper_sd,
 )
-from ablations.results.sequential import decide, planned_looks
+from ablations.results.sequential import decide
 from ablations.results.statistics import delta_of, equivalence_p, welch_delta
 from ablations.results.threshold import time_ratio
 from ablations.results.verdicts import judge
+from ablations.study import SeedPlan
 
 SEED = 2012
 DOCS = Path(__file__).parents[1] / "docs"
 COUNTS = (3, 6, 12, 24)
-LOOKS = planned_looks(6, 24, 3)
+LOOKS = SeedPlan(6, 24, 3).looks
 INK = {"normal": "#0072B2", "skewed": "#D55E00", "heavy-tailed": "#009E73"}
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -213,7 +214,7 @@ def walks(rng: np.random.Generator, count: int, looks: Sequence[int]) -> tuple[n
 def sequential(rng: np.random.Generator) -> str:
     """Error over all looks of one arm: vectorised, a million studies each."""
     rows = []
-    for looks in ((6, 12, 18, 24), LOOKS, planned_looks(3, 12, 1)):
+    for looks in ((6, 12, 18, 24), LOOKS, SeedPlan(3, 12, 1).looks):
         fractions = tuple(n / looks[-1] for n in looks)
         z, t = walks(rng, 1_000_000, looks)
         # As by the normal theory: boundaries that spend the error of z, used on t.

@@ -17,7 +17,7 @@ from rich.table import Table
 from ablations.commands.switches import Candidate, Switch, find_switches, named, shown
 from ablations.study import InputError, shipped_configs
 from ablations.study.errors import nearest
-from ablations.study.studyfile import parse_metric
+from ablations.study.fields import parse_metric
 from ablations.study.yamlfile import expand, read_yaml
 from ablations.sweep.build import Built, Recipe, build
 from ablations.sweep.complaints import import_class

@@ -47,11 +47,6 @@ class Standing:
     early: bool
 
 
-def planned_looks(start: int, most: int, step: int) -> tuple[int, ...]:
-    """Seeds per arm at each look: start, start + step, ..., most."""
-    return (*range(start, most, step), most)
-
-
 def decide(
     arms: Mapping[str, ArrayLike],
     baseline: ArrayLike,

@@ -2,15 +2,17 @@
 
 from ablations.study.design import trials
 from ablations.study.errors import InputError
-from ablations.study.schema import Arm, Metric, Study, Trial
+from ablations.study.schema import Arm, Metric, SeedPlan, Study, Trial, Tune
 from ablations.study.studyfile import load_study, shipped_configs
 
 __all__ = [
     "Arm",
     "InputError",
     "Metric",
+    "SeedPlan",
     "Study",
     "Trial",
+    "Tune",
     "load_study",
     "shipped_configs",
     "trials",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.study.errors import InputError
+from ablations.study.fractional import fraction
 from ablations.study.schema import Arm, Study, Trial
 from ablations.study.yamlfile import expand, flatten, merge
 
@@ -30,7 +31,7 @@ _TOP_NEUTRAL = {"seed_everything", "ckpt_path", "verbose", "weights_only"}
 
 
 def arms_of_factors(
-    factors: Mapping[str, Any], design: str, file: Path
+    factors: Mapping[str, Any], design: str, file: Path, count: int | None = None
 ) -> tuple[tuple[Arm, ...], str]:
     """The arms of a design, and the name of its baseline.
 
@@ -39,11 +40,13 @@ def arms_of_factors(
     Args:
         factors: For each factor its levels, and for each level what it changes.
         design: ``leave-one-out`` varies one factor of the full model at a time, ``add-one-in``
-            one of the stripped model, ``factorial`` crosses all.
+            one of the stripped model, ``factorial`` crosses all, ``fractional`` a part of them.
         file: The study file, for errors.
+        count: Cells of a fractional design.
 
     Raises:
-        InputError: A factor has fewer than two levels, or two factors change the same key.
+        InputError: A factor has fewer than two levels, two factors change the same key, or there
+            is no fraction of so many cells.
     """
     levels = {name: _levels(name, value, file) for name, value in factors.items()}
     if not levels:
@@ -51,7 +54,9 @@ def arms_of_factors(
     _check_disjoint(levels, file)
     full = {factor: next(iter(choice)) for factor, choice in levels.items()}
     stripped = {factor: list(choice)[-1] for factor, choice in levels.items()}
-    if design == "factorial":
+    if design == "fractional":
+        cells, start, baseline = _fractional(levels, count or 0, file), full, "full"
+    elif design == "factorial":
         cells = [
             dict(zip(levels, cell, strict=True)) for cell in itertools.product(*levels.values())
         ]
@@ -132,6 +137,24 @@ def _levels(factor: str, value: Any, file: Path) -> dict[str, dict[str, Any]]:
     return {
         level: parse_overrides(changes, file, f"{key}.{level}") for level, changes in value.items()
     }
+
+
+def _fractional(
+    levels: Mapping[str, Mapping[str, Any]], count: int, file: Path
+) -> list[dict[str, str]]:
+    for factor, choice in levels.items():
+        if len(choice) != 2:
+            told = f"a fractional design takes factors of two levels, not {len(choice)}"
+            raise InputError(told, file=file, key=f"factors.{factor}")
+    try:
+        chosen = fraction(list(levels), count)
+    except InputError as error:
+        raise InputError(error.message, file=file, key="cells") from None
+    choices = [list(choice) for choice in levels.values()]
+    return [
+        {f: choice[at] for f, choice, at in zip(levels, choices, cell, strict=True)}
+        for cell in chosen.cells
+    ]
 
 
 def _check_disjoint(levels: Mapping[str, Mapping[str, dict[str, Any]]], file: Path) -> None:

@@ -8,14 +8,90 @@ from typing import Any, Literal
 from ablations.study.errors import InputError, nearest
 
 Mode = Literal["min", "max"]
+Sampler = Literal["tpe", "random"]
+Pruner = Literal["median", "hyperband", "none"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A level that a logged curve is to cross.
+
+    Attributes:
+        metric: Whose curve over epochs.
+        above: Crossed from below; else from above.
+    """
+
+    metric: str
+    level: float
+    above: bool = False
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A logged value and which way is better."""
+    """A value that a trial ends with and which way is better.
+
+    Attributes:
+        threshold: The value is the epochs until a logged curve crosses it; None: it is logged.
+    """
 
     name: str
     mode: Mode
+    threshold: Threshold | None = None
+
+    @property
+    def logged(self) -> str:
+        """The name that the model must log."""
+        return self.threshold.metric if self.threshold else self.name
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """Seeds that are added to an arm for as long as its answer is open."""
+
+    start: int
+    max: int
+    step: int = 1
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Seeds per arm at each look: start, start + step, ..., max."""
+        return (*range(self.start, self.max, self.step), self.max)
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a tuned key may be: one of `choices`, or a number from `low` to `high`.
+
+    Attributes:
+        whole: Whole numbers only.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+    whole: bool = False
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tune:
+    """The stage in which each arm gets the same number of trials to find its own settings.
+
+    Attributes:
+        space: Dotted keys of the configuration and what each may be, for every arm.
+        arms: Further keys for one arm.
+        metric: Never of the test set; a loaded study has always named one.
+        seed: Of every tuning trial, none of the study's, so that no verdict reads it again.
+    """
+
+    trials: int
+    space: Mapping[str, Range]
+    arms: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "median"
+    metric: Metric | None = None
+    seed: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +133,12 @@ class Study:
         weights: Whose metrics count: those after the last epoch, or of the best checkpoint.
         threads: torch threads of each trial.
         design: The design that made the arms out of factors.
+        seeds: All that may be trained; with a `plan`, as many as its most.
+        plan: How seeds are added to open arms; None: every arm gets every seed.
+        pairing: Whether deltas are taken within seeds; fixed before any result is seen.
+        beside: Further metrics, shown without verdicts.
+        tune: The stage that gives each arm its own settings.
+        keep_weights: Whether trials keep their final weights.
     """
 
     name: str
@@ -74,6 +156,11 @@ class Study:
     weights: Literal["last", "best"] = "last"
     threads: int = 1
     design: str | None = None
+    plan: SeedPlan | None = None
+    pairing: Literal["seeds", "none"] = "seeds"
+    beside: tuple[Metric, ...] = ()
+    tune: Tune | None = None
+    keep_weights: bool = False
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.

@@ -2,25 +2,27 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablations.study.design import arms_of_factors, parse_overrides
 from ablations.study.errors import InputError, nearest, same_arms
-from ablations.study.schema import Arm, Metric, Mode, Study
-from ablations.study.yamlfile import expand, read_yaml
-
-_LOWER = "error err loss nll mae mse rmse mape perplexity ppl wer cer fid brier ece regret seconds"
-_HIGHER = (
-    "acc accuracy f1 auc auroc auprc ap map precision recall iou miou dice psnr ssim bleu rouge "
-    "meteor r2 correlation kappa mcc score reward return ndcg mrr hits"
+from ablations.study.fields import (
+    flag,
+    mapping,
+    margin,
+    metrics,
+    one_of,
+    parse_metric,
+    part,
+    seeds,
+    text,
+    tune,
+    whole,
 )
-_MODES: dict[str, Mode] = {
-    **dict.fromkeys(_LOWER.split(), "min"),
-    **dict.fromkeys(_HIGHER.split(), "max"),
-}
-_MOST_SEEDS = 10_000
-_LAST_SEED = 2**32 - 1  # the greatest that seed_everything takes
+from ablations.study.schema import Arm, Metric, SeedPlan, Study, Tune
+from ablations.study.yamlfile import expand, read_yaml
 
 
 def shipped_configs() -> Path:
@@ -30,108 +32,27 @@ def shipped_configs() -> Path:
     return packaged if packaged.is_dir() else package.parent / "study_configs"
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, int | float):
-        raise InputError(f"expected text, got {value}; put it in quotes")
-    if not isinstance(value, str) or not value.strip():
-        raise TypeError("expected text")
-    return value.strip()
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise TypeError("expected a whole number of at least 1")
-    return value
-
-
-def _seeds(value: Any) -> tuple[int, ...]:
-    if isinstance(value, list):
-        seeds = [s for s in value if type(s) is int and 0 <= s <= _LAST_SEED]
-        if len(seeds) == len(value) == len(set(seeds)) > 0:
-            return tuple(seeds)
-        told = f"a list of different whole numbers from 0 to {_LAST_SEED}"
-        raise TypeError(f"expected a number of seeds, or {told}")
-    if _whole(value) > _MOST_SEEDS:
-        raise TypeError(f"expected at most {_MOST_SEEDS} seeds")
-    return tuple(range(value))
-
-
-def _margin(value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e308:
-        raise TypeError("expected a number above 0, in the metric's units")
-    return float(value)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("expected a mapping")
-    return value
-
-
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in choices:
-            raise InputError(
-                f"expected one of {', '.join(choices)}, got {value!r}",
-                nearest=nearest(str(value), choices),
-            )
-        return str(value)
-
-    return check
-
-
-def parse_metric(value: Any) -> Metric:
-    """A metric from its name, or from ``{name, mode}``.
-
-    Raises:
-        InputError: The name does not tell which way is better and no mode is given.
-        TypeError: The value has another shape.
-    """
-    if isinstance(value, dict):
-        unknown = set(value) - {"name", "mode"}
-        if unknown or "name" not in value:
-            raise TypeError("expected a metric's name, or {name: ..., mode: min|max}")
-        if "mode" in value:
-            mode = _one_of("min", "max")(value["mode"])
-            return Metric(_text(value["name"]), "min" if mode == "min" else "max")
-        value = value["name"]
-    name = _text(value)
-    for word in _words(name):
-        if word in _MODES:
-            return Metric(name, _MODES[word])
-    raise InputError(
-        f'whether "{name}" is better low or high cannot be told from its name; '
-        f"write {{name: {name}, mode: min}} or mode: max"
-    )
-
-
-def _words(name: str) -> list[str]:
-    """What may tell the mode, last first: ``valLoss/F1`` as f1, f, valloss, loss, val."""
-    words = []
-    for part in reversed(re.findall(r"[A-Za-z]+\d?", name)):
-        camel = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part)
-        words += [part, part.rstrip("0123456789"), *reversed(camel)]
-    words = [word.lower() for word in words]
-    # What is negated, as scikit-learn does, is better high for one author and low for another.
-    return [] if {"neg", "negative"} & set(words) else words
-
+_TEST = re.compile(r"(?<![A-Za-z])test(?![A-Za-z])")
 
 _FIELDS: dict[str, Callable[[Any], Any]] = {
-    "question": _text,
-    "base": _text,
+    "question": text,
+    "base": text,
     "metric": parse_metric,
-    "baseline": _text,
-    "arms": _mapping,
-    "factors": _mapping,
-    "design": _one_of("leave-one-out", "add-one-in", "factorial"),
-    "seeds": _seeds,
-    "margin": _margin,
-    "claims": _mapping,
-    "cli": _text,
-    "weights": _one_of("last", "best"),
-    "threads": _whole,
+    "metrics": metrics,
+    "baseline": text,
+    "arms": mapping,
+    "factors": mapping,
+    "design": one_of("leave-one-out", "add-one-in", "factorial", "fractional"),
+    "cells": whole,
+    "seeds": seeds,
+    "pairing": one_of("seeds", "none"),
+    "margin": margin,
+    "claims": mapping,
+    "cli": text,
+    "weights": one_of("last", "best"),
+    "threads": whole,
+    "tune": tune,
+    "keep_weights": flag,
 }
 
 
@@ -148,6 +69,10 @@ def load_study(study: str | Path) -> Study:
         if key not in _FIELDS:
             raise InputError("unknown key", file=file, key=key, nearest=nearest(key, _FIELDS))
         fields[key] = _checked(_FIELDS[key], value, file, key)
+    if "metrics" in fields:
+        if "metric" in fields:
+            raise InputError("either metric or metrics must be given", file=file, key="metrics")
+        fields["metric"], *fields["beside"] = fields.pop("metrics")
     for key in ("question", "base", "metric"):
         if key not in fields:
             raise InputError("is missing", file=file, key=key)
@@ -156,11 +81,15 @@ def load_study(study: str | Path) -> Study:
 
     if "factors" in fields:
         design = fields.get("design", "leave-one-out")
-        arms, baseline = arms_of_factors(fields["factors"], design, file)
+        if ("cells" in fields) != (design == "fractional"):
+            told = "is missing" if design == "fractional" else "goes with design: fractional"
+            raise InputError(told, file=file, key="cells")
+        arms, baseline = arms_of_factors(fields["factors"], design, file, fields.get("cells"))
         baseline = fields.get("baseline", baseline)
     else:
-        if "design" in fields:
-            raise InputError("goes with factors, not with arms", file=file, key="design")
+        for key in ("design", "cells"):
+            if key in fields:
+                raise InputError("goes with factors, not with arms", file=file, key=key)
         if "baseline" not in fields:
             raise InputError("is missing", file=file, key="baseline")
         design, baseline = None, fields["baseline"]
@@ -176,6 +105,15 @@ def load_study(study: str | Path) -> Study:
             )
         if not isinstance(claim, str) or "#" not in claim:
             raise InputError('expected "file#id"', file=file, key=f"claims.{name}")
+    plan = fields.get("seeds", tuple(range(6)))
+    if isinstance(plan, SeedPlan):
+        if fields.get("pairing") == "none":
+            told = "seeds that are added as needed are paired; give a number of seeds instead"
+            raise InputError(told, file=file, key="pairing")
+        fields["plan"], plan = plan, tuple(range(plan.max))
+    if "tune" in fields:
+        fields["tune"] = _checked_tune(fields["tune"], fields["metric"], arms, plan, file)
+    optional = ("margin", "claims", "cli", "weights", "threads", "plan", "pairing", "tune")
     return Study(
         name=file.stem if file.stem != "study" else file.parent.resolve().name or "study",
         file=file,
@@ -184,19 +122,42 @@ def load_study(study: str | Path) -> Study:
         arms=arms,
         baseline=baseline,
         design=design,
-        seeds=fields.get("seeds", tuple(range(6))),
-        **{k: fields[k] for k in ("question", "metric") if k in fields},
-        **{k: fields[k] for k in ("margin", "claims", "cli", "weights", "threads") if k in fields},
+        seeds=plan,
+        question=fields["question"],
+        metric=fields["metric"],
+        beside=tuple(fields.get("beside", ())),
+        keep_weights=fields.get("keep_weights", False),
+        **{key: fields[key] for key in optional if key in fields},
     )
 
 
 def _checked(check: Callable[[Any], Any], value: Any, file: Path, key: str) -> Any:
     try:
-        return check(value)
-    except TypeError as error:
-        raise InputError(f"{error}, got {value!r}", file=file, key=key) from None
+        return part(check, value, key)
     except InputError as error:
-        raise InputError(error.message, file=file, key=key, nearest=error.nearest) from None
+        raise InputError(error.message, file=file, key=error.key, nearest=error.nearest) from None
+
+
+def _checked_tune(
+    stage: Tune, metric: Metric, arms: tuple[Arm, ...], seeds: tuple[int, ...], file: Path
+) -> Tune:
+    """The stage with the metric that it reads: the study's own, of the validation split."""
+    names = [arm.name for arm in arms]
+    for arm in stage.arms:
+        if arm not in names:
+            hint = nearest(arm, names)
+            raise InputError("no such arm", file=file, key=f"tune.arms.{arm}", nearest=hint)
+    if stage.seed in seeds:
+        told = "is one of the study's seeds; tune with another"
+        raise InputError(told, file=file, key="tune.seed")
+    if stage.metric is None:
+        name = _TEST.sub("val", metric.logged)
+        read = metric if name == metric.logged else Metric(name, metric.mode)
+        return replace(stage, metric=read)
+    if _TEST.search(stage.metric.logged):
+        told = "the test set is never used for choosing; name a validation metric"
+        raise InputError(told, file=file, key="tune.metric")
+    return stage
 
 
 def _arm(name: str, value: Any, file: Path) -> Arm:

@@ -172,18 +172,23 @@ def check_rehearsals(study: Study, rehearsals: Mapping[str, Rehearsal]) -> list[
     whole = {name: r for name, r in rehearsals.items() if r.error is None}
     errors += check_differences(study, {name: r.config for name, r in whole.items()})
     for name, rehearsal in whole.items():
-        wanted = study.metric_of(name).name
-        if wanted not in rehearsal.logged:
-            own = study.arm(name).metric is not None
-            errors.append(
-                InputError(
-                    f'"{wanted}" is not logged by fit or test; logged are '
-                    f"{', '.join(rehearsal.logged) or 'none'}",
-                    file=study.file,
-                    key=f"arms.{name}.metric" if own else "metric",
-                    nearest=nearest(wanted, rehearsal.logged),
-                )
+        own = study.arm(name).metric is not None
+        where = f"arms.{name}.metric" if own else "metrics" if study.beside else "metric"
+        keys = {metric.logged: "metrics" for metric in study.beside}
+        if study.tune is not None and study.tune.metric is not None:
+            keys[study.tune.metric.logged] = "tune.metric"
+        keys[study.metric_of(name).logged] = where
+        errors += [
+            InputError(
+                f'"{wanted}" is not logged by fit or test; logged are '
+                f"{', '.join(rehearsal.logged) or 'none'}",
+                file=study.file,
+                key=key,
+                nearest=nearest(wanted, rehearsal.logged),
             )
+            for wanted, key in keys.items()
+            if wanted not in rehearsal.logged
+        ]
     return list({str(error): error for error in errors}.values())
 
 

@@ -40,7 +40,7 @@ class Swept:
 def order_for(study: Study, arm: str, seed: int, trial: str, folder: Path, attempt: int) -> Order:
     """The order that makes a worker train a trial."""
     named = study.arm(arm)
-    metrics = tuple(sorted({study.metric.name, study.metric_of(arm).name}))
+    metrics = tuple(sorted({study.metric.logged, study.metric_of(arm).logged}))
     recipe = Recipe.of(study, named)
     return Order(recipe, seed, trial, folder, metrics, study.weights, study.threads, attempt)
 

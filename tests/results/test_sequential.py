@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from ablations.results.boundaries import boundaries, critical
-from ablations.results.sequential import decide, planned_looks
+from ablations.results.sequential import decide
 from ablations.results.statistics import delta_of, paired_delta
+from ablations.study import SeedPlan
 
-LOOKS = planned_looks(6, 24, 3)
+LOOKS = SeedPlan(6, 24, 3).looks
 BASE = np.random.default_rng(0).normal(5, 0.2, 24)
 
 
@@ -27,9 +28,9 @@ def plain(standing):
 
 
 def test_looks_end_at_the_most():
-    assert planned_looks(6, 24, 3) == (6, 9, 12, 15, 18, 21, 24)
-    assert planned_looks(6, 13, 4) == (6, 10, 13)
-    assert planned_looks(6, 6, 3) == (6,)
+    assert SeedPlan(6, 24, 3).looks == (6, 9, 12, 15, 18, 21, 24)
+    assert SeedPlan(6, 13, 4).looks == (6, 10, 13)
+    assert SeedPlan(6, 6, 3).looks == (6,)
 
 
 def test_clear_arms_stop_and_the_rest_go_on():

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ablations.study import Arm, InputError, Metric, Study, load_study
-from ablations.study.studyfile import parse_metric
+from ablations.study import Arm, InputError, Metric, SeedPlan, Study, Tune, load_study
+from ablations.study.fields import parse_metric
+from ablations.study.schema import Range, Threshold
 from tests.toy import write_project
 
 Load = Callable[..., Study]
@@ -309,3 +310,101 @@ def _with_base(folder: Path, base: str) -> Path:
     lines = [f"base: {base}" if line.startswith("base:") else line for line in lines]
     file.write_text("\n".join(lines) + "\n")
     return file
+
+
+def test_seeds_that_are_added_as_needed(load: Load) -> None:
+    study = load(seeds={"start": 6, "max": 13, "step": 4})
+    assert study.plan == SeedPlan(6, 13, 4)
+    assert study.plan.looks == (6, 10, 13)
+    assert study.seeds == tuple(range(13))
+    assert load().plan is None
+
+
+def test_metrics_of_which_the_first_decides(load: Load) -> None:
+    study = load(metric=None, metrics=["test/error", "train/error"])
+    assert study.metric == Metric("test/error", "min")
+    assert study.beside == (Metric("train/error", "min"),)
+
+
+def test_the_epochs_to_a_threshold(load: Load) -> None:
+    metric = load(metric={"epochs_to": {"metric": "train/error", "below": 25}}).metric
+    assert metric.threshold == Threshold("train/error", 25.0)
+    assert (metric.name, metric.logged, metric.mode) == (
+        "epochs to train/error below 25",
+        "train/error",
+        "min",
+    )
+
+
+def test_a_tuning_stage(load: Load) -> None:
+    space = {"model.lr": {"low": 1e-3, "high": 1, "log": True}, "model.bias": [True, False]}
+    own = {"no-bias": {"model.width": {"low": 2, "high": 8, "step": 2}}}
+    study = load(metric="test/error", tune={"trials": 9, "space": space, "arms": own})
+    assert study.tune == Tune(
+        trials=9,
+        space={"model.lr": Range(1e-3, 1.0, log=True), "model.bias": Range(choices=(True, False))},
+        arms={"no-bias": {"model.width": Range(2, 8, step=2, whole=True)}},
+        metric=Metric("val/error", "min"),
+    )
+
+
+SPACE = {"lr": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "where", "told"),
+    [
+        ({"seeds": {"start": 6}}, "seeds.max", "is missing"),
+        ({"seeds": {"start": 6, "maximum": 9}}, "seeds.maximum", "unknown key"),
+        ({"seeds": {"start": 2, "max": 9}}, "seeds.start", "at least 3"),
+        ({"seeds": {"start": 6, "max": 6}}, "seeds.max", "more than start (6)"),
+        ({"seeds": {"start": 6, "max": 9}, "pairing": "none"}, "pairing", "are paired"),
+        ({"pairing": "epochs"}, "pairing", "expected one of seeds, none"),
+        ({"metrics": ["a/error"]}, "metrics", "either metric or metrics"),
+        ({"metric": None, "metrics": []}, "metrics", "expected a list of metrics"),
+        ({"metric": None, "metrics": ["loss", "loss"]}, "metrics", "written twice"),
+        ({"metric": {"epochs_to": {"below": 2}}}, "metric.epochs_to.metric", "is missing"),
+        ({"metric": {"epochs_to": {"metric": "loss"}}}, "metric.epochs_to.below", "must be given"),
+        ({"cells": 4}, "cells", "goes with factors"),
+        ({"tune": {"space": SPACE}}, "tune.trials", "is missing"),
+        ({"tune": {"trials": 3}}, "tune.space", "is missing"),
+        ({"tune": {"trials": 3, "space": {"lr": [1]}}}, "tune.space.lr", "at least two"),
+        ({"tune": {"trials": 3, "space": SPACE, "seed": 2}}, "tune.seed", "one of the study's"),
+        (
+            {"tune": {"trials": 3, "space": SPACE, "arms": {"no-bais": SPACE}}},
+            "tune.arms.no-bais",
+            "no such arm",
+        ),
+        ({"tune": {"trials": 3, "space": SPACE, "metric": "test/loss"}}, "tune.metric", "never"),
+        ({"tune": {"trials": 3, "space": SPACE, "pruner": "mean"}}, "tune.pruner", "one of median"),
+        (
+            {"tune": {"trials": 3, "space": {"lr": {"low": 0, "high": 1, "log": True}}}},
+            "tune.space.lr.log",
+            "starts above 0",
+        ),
+        (
+            {"tune": {"trials": 3, "space": {"lr": {"low": 1, "high": 1}}}},
+            "tune.space.lr.high",
+            "more than low",
+        ),
+        ({"keep_weights": 1}, "keep_weights", "expected true or false"),
+    ],
+)
+def test_what_later_keys_refuse(load: Load, keys: dict[str, Any], where: str, told: str) -> None:
+    error = refused(load, **keys)
+    assert error.key == where
+    assert told in error.message
+
+
+def test_a_fractional_design(tmp_path: Path, load: Load) -> None:
+    factors = {name: {"with": {}, "without": {f"model.{name}": 0}} for name in "abc"}
+    asked = {"arms": None, "baseline": None, "factors": factors, "design": "fractional"}
+    study = load(**asked, cells=4)
+    assert [arm.name for arm in study.arms] == [
+        "full",
+        "a=without,c=without",
+        "b=without,c=without",
+        "a=without,b=without",
+    ]
+    assert refused(load, **asked).key == "cells"
+    assert "go into 4, 8 cells, not 6" in refused(load, **asked, cells=6).message
