@@ -108,21 +108,29 @@ def run(
         str | None, typer.Option(help="Optuna storage URL, instead of the workspace's journal.")
     ] = None,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop then; what runs keeps its checkpoints."),
+    ] = None,
+    max_trials: Annotated[
+        int | None, typer.Option(min=1, help="Launch no more than this many trials.")
+    ] = None,
 ) -> None:
     """Train what waits and print the answer; running again goes on."""
+    from ablations.commands.run import Options, with_seeds
     from ablations.commands.run import run as sweep
-    from ablations.commands.run import with_seeds
 
-    code = sweep(
-        with_seeds(load_study(study), seeds),
-        Workspace(workspace),
-        _console(),
+    options = Options(
         workers=workers,
         rerun=rerun or (),
         fail_fast=fail_fast,
         storage=storage,
         report=report,
+        max_hours=max_hours,
+        max_trials=max_trials,
     )
+    loaded = with_seeds(load_study(study), seeds)
+    code = sweep(loaded, Workspace(workspace), _console(), options)
     raise typer.Exit(code)
 
 

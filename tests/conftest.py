@@ -53,3 +53,23 @@ def ablate(
         return Told(code or 0, captured.out, captured.err.splitlines())
 
     return call
+
+
+class _NoTracker:
+    """A Tracker that mirrors nothing: MLflow's fresh store takes longer than toy trials."""
+
+    trouble = ids = None
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def sync(self, *_: Any) -> None:
+        pass
+
+    conclude = close = sync
+
+
+@pytest.fixture
+def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps of this test are not mirrored into MLflow."""
+    monkeypatch.setattr("ablations.sweep.tracking.Tracker", _NoTracker)

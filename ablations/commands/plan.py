@@ -5,7 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ablations.study import Study, trials
+from ablations.commands.stages import planned, seeds_told
+from ablations.study import Study
 from ablations.sweep.rehearsal import changes, check_differences, inspect_arm
 from ablations.sweep.scheduler import order_for
 from ablations.workspace import Workspace
@@ -28,12 +29,12 @@ def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
     errors = check_differences(study, {name: arm.config for name, arm in arms.items()})
     if errors:
         raise errors[0]
-    planned = trials(study)
-    states = workspace.states({trial.id for trial in planned})
+    now = planned(study, workspace)
+    states = workspace.states({trial.id for trial in now})
     baseline = arms[study.baseline].config
     rows = []
     for name, arm in arms.items():
-        own = [trial for trial in planned if trial.arm == name]
+        own = [trial for trial in now if trial.arm == name]
         flops = arm.flops
         if flops is None and known.get(name, {}).get("parameters") == arm.parameters:
             flops = known[name]["flops"]
@@ -50,7 +51,7 @@ def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
     return {"study": study.name, "arms": rows}
 
 
-def show_plan(study: Study, planned: dict[str, Any], console: Console) -> None:
+def show_plan(study: Study, made: dict[str, Any], console: Console) -> None:
     """The plan in text."""
     from ablations.results.numbers import quantity
 
@@ -60,7 +61,7 @@ def show_plan(study: Study, planned: dict[str, Any], console: Console) -> None:
         table.add_column(name)
     for name in ("trials", "done", "parameters", "FLOPs"):
         table.add_column(name, justify="right")
-    for row in planned["arms"]:
+    for row in made["arms"]:
         changed = [f"{_short(key)}: {pair[0]} → {pair[1]}" for key, pair in row["changes"].items()]
         is_baseline = row["arm"] == study.baseline
         counted = (
@@ -74,9 +75,12 @@ def show_plan(study: Study, planned: dict[str, Any], console: Console) -> None:
             *counted,
         )
     console.print(table)
-    total = sum(row["trials"] for row in planned["arms"])
-    done = sum(row["done"] for row in planned["arms"])
-    console.print(f"{total} trials, {done} done", highlight=False)
+    total = sum(row["trials"] for row in made["arms"])
+    done = sum(row["done"] for row in made["arms"])
+    told = f"{total} trials, {done} done"
+    if study.plan is not None:
+        told += f"; {seeds_told(study)} seeds an arm: as many as its answer needs"
+    console.print(told, highlight=False)
 
 
 def _metric(study: Study, row: dict[str, Any]) -> str:

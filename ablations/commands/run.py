@@ -1,67 +1,82 @@
 """``ablate run``: rehearse every arm, train what waits, say what came out."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from ablations.commands.tell import links, show_table
+from ablations.commands.stages import planned, seeds_told, wanted
+from ablations.commands.tell import links, show_table, time_left
 from ablations.study import InputError, Study, Trial, trials
 from ablations.sweep.executors import LocalExecutor, local_slots
 from ablations.sweep.progress import phase
 from ablations.workspace import State, Workspace, write_json
 
 
-def run(
-    study: Study,
-    workspace: Workspace,
-    console: Console,
-    *,
-    workers: int | None = None,
-    rerun: Sequence[str] = (),
-    fail_fast: bool = False,
-    storage: str | None = None,
-    report: bool = True,
-) -> int:
+@dataclass(frozen=True)
+class Options:
+    """How a study is run.
+
+    Attributes:
+        workers: Trials at once; None: one per GPU or core.
+        rerun: Arms whose trials are trained again.
+        fail_fast: Launch nothing more once a trial fails.
+        storage: Optuna's database; None: the workspace's journal.
+        report: Write the report at the end.
+        max_hours: After which what runs is stopped, its checkpoints kept.
+        max_trials: Launched at most.
+    """
+
+    workers: int | None = None
+    rerun: Sequence[str] = ()
+    fail_fast: bool = False
+    storage: str | None = None
+    report: bool = True
+    max_hours: float | None = None
+    max_trials: int | None = None
+
+
+def run(study: Study, workspace: Workspace, console: Console, options: Options) -> int:
     """Run a study to its table.
 
     Returns:
-        The exit code: 0, 1 where trials failed, 130 where interrupted.
+        The exit code: 0, also where the budget was spent first; 1 where trials failed; 130 where
+        interrupted.
 
     Raises:
         InputError: Something in the study cannot be used; nothing was created.
     """
+    started = time.monotonic()
     workspace.check()
     if workspace.busy_since() is not None:
         with workspace.locked():
             pass
     study = workspace.with_recorded_seeds(study)
-    for arm in rerun:
+    for arm in options.rerun:
         study.arm(arm)
     _check_tracking()
-    todo = _todo(study, workspace, rerun)
+    todo = _todo(study, workspace, options.rerun)
     ready = threading.Thread(target=_import_libraries, daemon=True)
     ready.start()
-    plan = trials(study)
-    finished = len({t.id for t in plan}) - len(todo)
-    told = f"{study.name}: {len(study.arms)} arms, {len(study.seeds)} seeds, "
+    finished = len({t.id for t in planned(study, workspace)}) - len(todo)
+    told = f"{study.name}: {len(study.arms)} arms, {seeds_told(study)} seeds, "
     told += f"{len(todo)} trials to run"
     console.print(told + (f", {finished} already done" if finished else ""), highlight=False)
     if not todo:
-        return _sweep(study, workspace, console, [], None, {}, rerun, fail_fast, storage, report)
+        return _sweep(study, workspace, console, None, {}, options, started)
     trainer = study.base_config.get("trainer")
     accelerator = str(trainer.get("accelerator")) if isinstance(trainer, dict) else "auto"
-    slots = local_slots(workers, study.threads, accelerator, max(len(todo), len(study.arms)))
-    executor = LocalExecutor(slots)
+    most = max(len(todo), len(study.arms))
+    executor = LocalExecutor(local_slots(options.workers, study.threads, accelerator, most))
     try:
         arms = _rehearse(study, workspace, console, todo, executor)
         ready.join()
-        return _sweep(
-            study, workspace, console, todo, executor, arms, rerun, fail_fast, storage, report
-        )
+        return _sweep(study, workspace, console, executor, arms, options, started)
     except KeyboardInterrupt:
         console.print("interrupted before anything was trained", highlight=False)
         executor.stop(kill=True)
@@ -71,12 +86,11 @@ def run(
 
 
 def _todo(study: Study, workspace: Workspace, rerun: Sequence[str]) -> list[Trial]:
-    from ablations.sweep.scheduler import waiting
+    from ablations.sweep.seeding import waiting
 
-    again = {trial.id for trial in trials(study) if trial.arm in rerun}
-    missing = {trial.id for trial in waiting(study, workspace)}
-    unique = {trial.id: trial for trial in trials(study)}
-    return [trial for key, trial in unique.items() if key in missing | again]
+    missing = {trial.id for trial in waiting(study, workspace, wanted(study, workspace))}
+    unique = {t.id: t for t in planned(study, workspace) if t.arm in rerun or t.id in missing}
+    return list(unique.values())
 
 
 def _check_tracking() -> None:
@@ -134,51 +148,45 @@ def _sweep(
     study: Study,
     workspace: Workspace,
     console: Console,
-    todo: Sequence[Trial],
     executor: LocalExecutor | None,
     arms: Mapping[str, Any],
-    rerun: Sequence[str],
-    fail_fast: bool,
-    storage: str | None,
-    report: bool,
+    options: Options,
+    started: float,
 ) -> int:
-    from ablations.sweep.ledger import Ledger, open_storage
-    from ablations.sweep.scheduler import Sweep, Swept
-    from ablations.sweep.tracking import Tracker
+    from ablations.sweep.ledger import open_storage
+    from ablations.sweep.scheduler import Budget, Sweep, Swept
+    from ablations.sweep.seeding import Seeds
 
-    if storage is not None:
-        open_storage(workspace, storage)
+    if options.storage is not None:
+        open_storage(workspace, options.storage)
     workspace.create()
     with workspace.locked():
         workspace.record_study(study)
         known = {name: learned for name, learned in arms.items() if learned is not None}
         if known:
             write_json(workspace.study_folder(study.name) / "arms.json", known)
-        _set_aside(workspace, [trial.id for trial in trials(study) if trial.arm in rerun])
-        ledger = Ledger(study, workspace, storage)
-        plan = trials(study)
-        results = {t.id: r for t in plan if (r := workspace.result(t.id)) is not None}
-        ledger.replay(plan, results)
-        tracker = Tracker(study, workspace, workspace.arms(study.name))
-        states = workspace.states({trial.id for trial in plan})
-        settled: dict[str, State] = {
-            key: "interrupted" if state == "running" else state
-            for key, state in states.items()
-            if state != "waiting"
-        }
-        tracker.sync([trial for trial in plan if trial.id in settled], settled)
+        again = [trial.id for trial in trials(study) if trial.arm in options.rerun]
+        _set_aside(workspace, again)
+        results = {t.id: r for t in trials(study) if (r := workspace.result(t.id)) is not None}
+        part = _part(study, workspace, results, options.storage)
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        seeds = Seeds([part], workspace, results, say)
         swept = Swept()
-        if executor is not None:
-            sweep = Sweep(study, workspace, executor, ledger, tracker, console)
-            swept = sweep.run(todo, fail_fast=fail_fast)
+        if executor is None:
+            seeds.take()
+        else:
+            hours = options.max_hours
+            until = None if hours is None else started + 3600 * hours
+            sweep = Sweep(workspace, executor, console, Budget(options.max_trials, until))
+            swept = sweep.run(seeds, fail_fast=options.fail_fast)
         if not swept.interrupted:
             folder = workspace.study_folder(study.name)
-            stale = bool(todo) or not (folder / f"{study.name}.html").exists()
-            _conclude(study, workspace, console, tracker, report and stale)
-        tracker.close("KILLED" if swept.interrupted else "FINISHED")
-    if tracker.trouble:
+            stale = executor is not None or not (folder / f"{study.name}.html").exists()
+            _conclude(study, workspace, console, part.tracker, options.report and stale)
+        part.tracker.close("KILLED" if swept.interrupted else "FINISHED")
+    if part.tracker.trouble:
         console.print(
-            f"MLflow could not be written ({tracker.trouble}); nothing is lost: run again to "
+            f"MLflow could not be written ({part.tracker.trouble}); nothing is lost: run again to "
             "bring it up to date",
             markup=False,
             highlight=False,
@@ -186,8 +194,33 @@ def _sweep(
     if swept.interrupted:
         console.print("interrupted; run the same command again to go on", highlight=False)
         return 130
-    links(study, workspace, console, tracker.ids)
+    if swept.stopped and (left := len(_todo(study, workspace, ()))):
+        told = f"stopped by {swept.stopped}, {left} trials left{time_left(study, workspace)}"
+        console.print(f"{told}; run the same command again to go on", highlight=False)
+    links(study, workspace, console, part.tracker.ids)
     return 1 if swept.failed else 0
+
+
+def _part(
+    study: Study, workspace: Workspace, results: Mapping[str, Any], storage: str | None
+) -> Any:
+    """A study's records, brought up to what has ended."""
+    from ablations.sweep.ledger import Ledger
+    from ablations.sweep.seeding import Part
+    from ablations.sweep.tracking import Tracker
+
+    plan = trials(study)
+    ledger = Ledger(study, workspace, storage)
+    ledger.replay(plan, results)
+    tracker = Tracker(study, workspace, workspace.arms(study.name))
+    states = workspace.states({trial.id for trial in plan})
+    settled: dict[str, State] = {
+        key: "interrupted" if state == "running" else state
+        for key, state in states.items()
+        if state != "waiting"
+    }
+    tracker.sync([trial for trial in plan if trial.id in settled], settled)
+    return Part(study, ledger, tracker, partial(wanted, study, workspace))
 
 
 def _set_aside(workspace: Workspace, ids: Sequence[str]) -> None:
@@ -245,7 +278,7 @@ def _summary(arm: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_seeds(study: Study, seeds: int | None) -> Study:
-    """The study with another number of seeds.
+    """The study with another number of seeds, the same for every arm.
 
     Raises:
         InputError: The number is below one.
@@ -254,4 +287,4 @@ def with_seeds(study: Study, seeds: int | None) -> Study:
         return study
     if not 1 <= seeds <= 10_000:
         raise InputError("expected from 1 to 10,000 seeds", file="--seeds")
-    return replace(study, seeds=tuple(range(seeds)))
+    return replace(study, seeds=tuple(range(seeds)), plan=None)

@@ -1,13 +1,15 @@
 """What commands print: tables, matrices, where things are."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from rich.console import Console
 
-from ablations.study import Study, shipped_configs, trials
+from ablations.commands.stages import planned, seeds_told
+from ablations.study import Study, shipped_configs
 from ablations.workspace import Workspace
 
 _SIGNS = {
@@ -61,8 +63,8 @@ def compare_page(server: str, ids: tuple[str, dict[str, str]]) -> str:
 
 
 def matrix(study: Study, workspace: Workspace) -> list[dict[str, Any]]:
-    """A row per arm and seed with its state."""
-    plan = trials(study)
+    """A row per arm and seed that is planned now, with its state."""
+    plan = planned(study, workspace)
     states = workspace.states({trial.id for trial in plan})
     order = {arm.name: number for number, arm in enumerate(study.arms)}
     rows = sorted(plan, key=lambda trial: order[trial.arm])
@@ -83,9 +85,36 @@ def show_matrix(
     used = {row["state"] for row in rows}
     legend = "   ".join(f"{sign} {state}" for state, sign in _SIGNS.items() if state in used)
     console.print(f"\n{legend}", markup=False, highlight=False)
+    if study.plan is not None:
+        told = f"{seeds_told(study)} seeds an arm: as many as its answer needs"
+        console.print(told, highlight=False)
+    if "running" in used:
+        console.print(f"running{time_left(study, workspace)}", highlight=False)
     if used - {"done", "diverged"} and "running" not in used:
-        told = f"`{_command('run', study, workspace)}` goes on"
+        told = f"`{_command('run', study, workspace)}` goes on{time_left(study, workspace)}"
         console.print(told, markup=False, highlight=False)
+
+
+def time_left(study: Study, workspace: Workspace) -> str:
+    """How long what is planned now will take, by the trials that have ended; empty: unknown."""
+    from ablations.sweep.progress import duration, seconds_left
+
+    left: Counter[str] = Counter()
+    took: dict[str, list[float]] = {}
+    unique = {trial.id: trial for trial in planned(study, workspace)}
+    states = workspace.states(set(unique))
+    for key, trial in unique.items():
+        result = workspace.result(key)
+        if result is not None:
+            took.setdefault(trial.arm, []).append(float(result["seconds"]))
+        elif states[key] != "failed" or "running" not in states.values():
+            left[trial.arm] += 1
+    seconds = seconds_left(left, took)
+    if seconds is None:
+        return ""
+    workers = list(states.values()).count("running")
+    place = "" if workers else " of one worker's time"
+    return f", about {duration(seconds / max(workers, 1))}{place}"
 
 
 def _counts(states: list[str]) -> str:

@@ -1,6 +1,6 @@
 """What is asked: study files, arms, designs and trials. Pure Python."""
 
-from ablations.study.design import trials
+from ablations.study.design import trials, wanted_trials
 from ablations.study.errors import InputError
 from ablations.study.schema import Arm, Metric, SeedPlan, Study, Trial, Tune
 from ablations.study.studyfile import load_study, shipped_configs
@@ -16,4 +16,5 @@ __all__ = [
     "load_study",
     "shipped_configs",
     "trials",
+    "wanted_trials",
 ]

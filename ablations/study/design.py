@@ -89,6 +89,12 @@ def trials(study: Study, seeds: tuple[int, ...] | None = None) -> tuple[Trial, .
     )
 
 
+def wanted_trials(study: Study, wanted: Mapping[str, int]) -> tuple[Trial, ...]:
+    """Of each arm's trials those of its first seeds, as many as are wanted; seed by seed."""
+    at = {seed: number for number, seed in enumerate(study.seeds)}
+    return tuple(trial for trial in trials(study) if at[trial.seed] < wanted[trial.arm])
+
+
 def parse_overrides(value: Any, file: Path, key: str) -> dict[str, Any]:
     """What an arm or level changes, dotted keys expanded.
 

@@ -35,7 +35,8 @@ class Ledger:
         optuna.logging.set_verbosity(logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.study = study
-        low = study.metric.mode == "min"
+        crossed = study.metric.threshold
+        low = not crossed.above if crossed else study.metric.mode == "min"
         self._optuna = optuna.create_study(
             study_name=study.name,
             storage=open_storage(workspace, storage),
@@ -62,7 +63,11 @@ class Ledger:
             key = _key({_ID: planned.id}, result)
             if result is not None and key not in recorded:
                 recorded.add(key)
-                self._optuna.add_trial(self._finished(planned, result))
+                self.record(planned, result)
+
+    def record(self, trial: Trial, result: Mapping[str, Any]) -> None:
+        """Record a trial that ended without having been launched here."""
+        self._optuna.add_trial(self._finished(trial, result))
 
     def launch(self, trial: Trial, overrides: Mapping[str, Any]) -> None:
         """Record that a trial starts."""
@@ -80,7 +85,7 @@ class Ledger:
     ) -> None:
         if result is not None:
             trial.set_user_attr("finished", result["finished"])
-        metric = attributes.get("metric", self.study.metric.name)
+        metric = attributes.get("metric", self.study.metric.logged)
         value = None if result is None else result["metrics"].get(metric)
         if result is None or result["status"] != "done" or value is None:
             self._optuna.tell(trial, state=TrialState.FAIL)
@@ -88,7 +93,7 @@ class Ledger:
             self._optuna.tell(trial, value)
 
     def _finished(self, trial: Trial, result: Mapping[str, Any]) -> FrozenTrial:
-        value = result["metrics"].get(self._metric(trial).name)
+        value = result["metrics"].get(self._metric(trial).logged)
         whole = result["status"] == "done" and value is not None
         return create_trial(
             state=TrialState.COMPLETE if whole else TrialState.FAIL,
@@ -100,7 +105,7 @@ class Ledger:
         return self.study.metric_of(trial.arm)
 
     def _attributes(self, trial: Trial) -> dict[str, Any]:
-        metric = self._metric(trial).name
+        metric = self._metric(trial).logged
         return {_ID: trial.id, "arm": trial.arm, "seed": trial.seed, "metric": metric}
 
 

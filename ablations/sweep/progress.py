@@ -1,7 +1,8 @@
 """What a person sees while a sweep runs: bars on a terminal, plain lines elsewhere."""
 
-import time
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -20,21 +21,18 @@ class Display(AbstractContextManager["Display"]):
 
     Args:
         console: Where to write.
-        total: Trials to run.
         capacity: How many run at once, for the time left.
     """
 
-    def __init__(self, console: Console, total: int, capacity: int) -> None:
+    def __init__(self, console: Console, capacity: int) -> None:
         self.console = console
-        self.total = total
         self.capacity = capacity
+        self.total = 0
         self.ended = 0
-        self._started = time.monotonic()
         self._bars: Progress | None = None
         self._sweep: Any = None
 
     def __enter__(self) -> "Display":
-        self._started = time.monotonic()
         if self.console.is_terminal:
             self._bars = Progress(
                 SpinnerColumn(),
@@ -47,7 +45,7 @@ class Display(AbstractContextManager["Display"]):
                 transient=True,
             )
             self._bars.start()
-            self._sweep = self._bars.add_task("trials", total=self.total, left="")
+            self._sweep = self._bars.add_task("trials", total=None, left="")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,24 +56,51 @@ class Display(AbstractContextManager["Display"]):
         """A line that stays."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def trial_ended(self, arm: str, seed: int, told: str, seconds: float, width: int) -> None:
-        """One trial ended."""
-        self.ended += 1
-        left = self._left()
-        number = f"{self.ended:>{len(str(self.total))}}/{self.total}"
-        tail = f"  {left}" if self._bars is None and left else ""
-        self.line(f"  {number}  {arm:<{width}}  seed {seed:<3} {told}  {seconds:.1f} s{tail}")
+    def plan(self, left: Mapping[str, int]) -> None:
+        """Take these, for each arm its trials that have not ended, for what is to come."""
+        self.total = self.ended + sum(left.values())
         if self._bars is not None:
-            self._bars.update(self._sweep, completed=self.ended, left=left)
+            self._bars.update(self._sweep, total=self.total)
 
-    def _left(self) -> str:
-        remaining = self.total - self.ended
-        if remaining <= 0 or self.ended < self.capacity:
-            return ""
-        seconds = (time.monotonic() - self._started) / self.ended * remaining
-        if seconds < 90:
-            return f"about {seconds:.0f} s left"
-        return f"about {seconds / 60:.0f} min left"
+    def trial_ended(
+        self,
+        name: str,
+        told: str,
+        seconds: float,
+        left: Mapping[str, int],
+        took: Mapping[str, Sequence[float]],
+    ) -> None:
+        """One trial ended; `left` and `took` as of :func:`seconds_left`."""
+        self.ended += 1
+        total = seconds_left(left, took)
+        rest = "" if total is None else duration(total / min(self.capacity, sum(left.values())))
+        rest = rest and f"about {rest} left"
+        number = f"{self.ended:>{len(str(self.total))}}/{self.total}"
+        tail = f"  {rest}" if self._bars is None and rest else ""
+        self.line(f"  {number}  {name} {told}  {seconds:.1f} s{tail}")
+        if self._bars is not None:
+            self._bars.update(self._sweep, completed=self.ended, left=rest)
+
+
+def seconds_left(left: Mapping[str, int], took: Mapping[str, Sequence[float]]) -> float | None:
+    """What trials will take one worker, by those that have ended; None: nothing to go by.
+
+    Args:
+        left: Each arm's trials that have not ended.
+        took: Seconds of each arm's finished trials; other arms' count where it has none.
+    """
+    known = [seconds for each in took.values() for seconds in each]
+    if not known or not any(left.values()):
+        return None
+    mean = fmean(known)
+    return sum(n * (fmean(took[arm]) if took.get(arm) else mean) for arm, n in left.items())
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def phase(console: Console, text: str) -> AbstractContextManager[Any]:

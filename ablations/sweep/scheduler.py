@@ -10,30 +10,34 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
-from ablations.study import InputError, Study, Trial, trials
+from ablations.study import InputError, Study, Trial
 from ablations.sweep.build import Recipe
 from ablations.sweep.executors import Executor
 from ablations.sweep.job import Job, Order, Rehearsal
-from ablations.sweep.ledger import Ledger
 from ablations.sweep.progress import Display
-from ablations.sweep.tracking import Tracker
 from ablations.workspace import State, Workspace, read_json, write_json
 
 ATTEMPTS = 3
-_MIRROR_SECONDS = 3.0
 
 
 @dataclass
 class Swept:
-    """How a sweep ended."""
+    """How a sweep ended.
+
+    Attributes:
+        interrupted: By a person or a signal.
+        stopped: The option that ended it before all was trained.
+        errors: The last of each arm.
+    """
 
     done: int = 0
     failed: int = 0
     interrupted: bool = False
+    stopped: str = ""
     errors: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,81 +69,131 @@ def rehearse_arms(study: Study, arms: Sequence[str], executor: Executor) -> dict
     return rehearsals
 
 
-def waiting(study: Study, workspace: Workspace) -> list[Trial]:
-    """The trials that have no result, each once though several arms may share it."""
-    unique = {trial.id: trial for trial in trials(study)}
-    states = workspace.states(set(unique))
-    return [trial for trial in unique.values() if states[trial.id] not in ("done", "diverged")]
+class Work(Protocol):
+    """What a sweep trains; it is told how each trial ended."""
+
+    @property
+    def took(self) -> Mapping[str, Sequence[float]]:
+        """Seconds that each arm's finished trials took."""
+
+    @property
+    def left(self) -> Mapping[str, int]:
+        """Each arm's trials that are planned now and have not ended."""
+
+    def take(self) -> Trial | None:
+        """The next trial to launch; None: none before one that runs has ended."""
+
+    def launch(self, trial: Trial, attempt: int) -> Order:
+        """Record that an attempt starts."""
+
+    def ended(self, trial: Trial, result: Mapping[str, Any] | None, state: State | None) -> None:
+        """Record how an attempt ended; without a state the trial is tried again."""
+
+    def watch(self, running: Sequence[Trial]) -> None:
+        """Look at the trials that run; called about once a second."""
+
+    def named(self, trial: Trial) -> str:
+        """The trial in a line of the display."""
+
+    def value(self, trial: Trial, result: Mapping[str, Any]) -> str:
+        """What came out of it."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much one command may train.
+
+    Attributes:
+        trials: Launched at most; attempts of one trial count once.
+        until: On the monotonic clock: when what runs is stopped, its checkpoints kept.
+    """
+
+    trials: int | None = None
+    until: float | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether the time is over."""
+        return self.until is not None and time.monotonic() >= self.until
 
 
 class Sweep:
-    """One run of a study's waiting trials.
+    """Runs work until there is none, the budget is spent, or somebody interrupts.
 
     Args:
-        study: The study.
         workspace: Locked by the caller.
         executor: Where trials run.
-        ledger: The record.
-        tracker: The mirror.
         console: For the display.
+        budget: Of all that this sweep runs.
     """
 
     def __init__(
-        self,
-        study: Study,
-        workspace: Workspace,
-        executor: Executor,
-        ledger: Ledger,
-        tracker: Tracker,
-        console: Console,
+        self, workspace: Workspace, executor: Executor, console: Console, budget: Budget
     ) -> None:
-        self.study = study
         self.workspace = workspace
         self.executor = executor
-        self.ledger = ledger
-        self.tracker = tracker
         self.console = console
-        self.plan = trials(study)
-        self.arms_of: dict[str, list[Trial]] = {}
-        for trial in self.plan:
-            self.arms_of.setdefault(trial.id, []).append(trial)
-        self._mirrored = time.monotonic()
+        self.budget = budget
+        self._launched: set[str] = set()
 
-    def run(self, todo: Sequence[Trial], *, fail_fast: bool) -> Swept:
-        """Launch every trial of ``todo``; a dead worker costs one attempt of one trial."""
-        queue = deque((trial, 1) for trial in todo)
+    def run(self, work: Work, *, fail_fast: bool) -> Swept:
+        """Launch what the work gives; a dead worker costs one attempt of one trial."""
+        again: deque[tuple[Trial, int]] = deque()
         running: dict[Future[Any], tuple[Trial, int]] = {}
         swept = Swept()
         capacity = self.executor.capacity
-        with Display(self.console, len(todo), capacity) as display, _stop_signals():
+        with Display(self.console, capacity) as display, _stop_signals():
             try:
-                while queue or running:
-                    while queue and len(running) < capacity:
-                        trial, attempt = queue.popleft()
-                        running[self._launch(trial, attempt)] = trial, attempt
+                while True:
+                    while len(running) < capacity and not self.budget.spent:
+                        if again:
+                            trial, attempt = again.popleft()
+                        elif not (fail_fast and swept.failed) and (
+                            found := self._take(work, swept)
+                        ):
+                            trial, attempt = found, 1
+                        else:
+                            break
+                        display.plan(work.left)
+                        running[self._launch(work, trial, attempt)] = trial, attempt
+                    if self.budget.spent:
+                        swept.stopped = "--max-hours"
+                        self._interrupt(work, [trial for trial, _ in running.values()])
+                        break
+                    if not running:
+                        break
                     ended, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                     for future in ended:
                         trial, attempt = running.pop(future)
-                        again = self._ended(trial, attempt, future, swept, display)
-                        if again:
-                            queue.appendleft((trial, attempt + 1))
+                        if self._ended(work, trial, attempt, future, swept, display):
+                            again.append((trial, attempt + 1))
                     if fail_fast and swept.failed:
-                        queue.clear()
-                    self._mirror_running([trial for trial, _ in running.values()])
+                        again.clear()
+                    work.watch([trial for trial, _ in running.values()])
             except KeyboardInterrupt:
-                self._interrupt([trial for trial, _ in running.values()])
+                self._interrupt(work, [trial for trial, _ in running.values()])
                 swept.interrupted = True
         return swept
 
-    def _launch(self, trial: Trial, attempt: int) -> "Future[Any]":
-        folder = self.workspace.trial_folder(trial.id)
-        arm = self.study.arm(trial.arm)
-        order = order_for(self.study, trial.arm, trial.seed, trial.id, folder, attempt)
-        self.ledger.launch(trial, arm.overrides)
-        return self.executor.submit(Job((order,)))
+    def _take(self, work: Work, swept: Swept) -> Trial | None:
+        most = self.budget.trials
+        if most is not None and len(self._launched) >= most:
+            swept.stopped = "--max-trials"
+            return None
+        return work.take()
+
+    def _launch(self, work: Work, trial: Trial, attempt: int) -> "Future[Any]":
+        self._launched.add(trial.id)
+        return self.executor.submit(Job((work.launch(trial, attempt),)))
 
     def _ended(
-        self, trial: Trial, attempt: int, future: "Future[Any]", swept: Swept, display: Display
+        self,
+        work: Work,
+        trial: Trial,
+        attempt: int,
+        future: "Future[Any]",
+        swept: Swept,
+        display: Display,
     ) -> bool:
         """Record how an attempt ended; True where it shall be tried again."""
         result = self.workspace.result(trial.id)
@@ -147,15 +201,15 @@ class Sweep:
         died = future.exception()
         if result is None and died is not None and not isinstance(died, BrokenProcessPool):
             raise died
-        self.ledger.finish(trial, result)
         if result is None and isinstance(died, BrokenProcessPool) and attempt < ATTEMPTS:
-            display.line(f"  the worker of {trial.arm}, seed {trial.seed}, died; trying again")
+            work.ended(trial, None, None)
+            display.line(f"  {work.named(trial)}  the worker died; trying again")
             return True
         state: State = "failed"
         if result is not None:
             state = "diverged" if result["status"] == "diverged" else "done"
             swept.done += 1
-            told, seconds = self._value(trial, result), float(result["seconds"])
+            told, seconds = work.value(trial, result), float(result["seconds"])
         else:
             swept.failed += 1
             failure = read_json(folder / "failure.json")
@@ -169,35 +223,15 @@ class Sweep:
                 write_json(folder / "failure.json", failure)
             told, seconds = f"failed: {failure['error']}", 0.0
             swept.errors[trial.arm] = str(failure["error"])
-        self.tracker.sync(self.arms_of[trial.id], {trial.id: state})
-        width = max(len(arm.name) for arm in self.study.arms)
-        display.trial_ended(trial.arm, trial.seed, told, seconds, width)
+        work.ended(trial, result, state)
+        display.trial_ended(work.named(trial), told, seconds, work.left, work.took)
         return False
 
-    def _value(self, trial: Trial, result: Mapping[str, Any]) -> str:
-        name = self.study.metric_of(trial.arm).name
-        value = result["metrics"].get(name)
-        if result["status"] == "diverged" or value is None:
-            return "diverged"
-        return f"{name} {value:.4g}"
-
-    def _mirror_running(self, running: Sequence[Trial]) -> None:
-        if time.monotonic() - self._mirrored < _MIRROR_SECONDS:
-            return
-        self._mirrored = time.monotonic()
-        started = [
-            t for t in running if (self.workspace.trial_folder(t.id) / "metrics.csv").exists()
-        ]
-        for trial in started:
-            self.tracker.sync(self.arms_of[trial.id], {trial.id: "running"})
-
-    def _interrupt(self, running: Sequence[Trial]) -> None:
+    def _interrupt(self, work: Work, running: Sequence[Trial]) -> None:
         self.executor.stop(kill=True)
         for trial in running:
             result = self.workspace.result(trial.id)
-            self.ledger.finish(trial, result)
-            state: State = "interrupted" if result is None else "done"
-            self.tracker.sync(self.arms_of[trial.id], {trial.id: state})
+            work.ended(trial, result, "interrupted" if result is None else "done")
 
 
 @contextmanager
