@@ -74,18 +74,27 @@ def init(
 
 @app.command()
 def plan(
-    study: StudyName, workspace: WorkspaceFolder = Path("runs"), format: TextFormat = "text"
+    study: StudyName,
+    workspace: WorkspaceFolder = Path("runs"),
+    layers: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Show all layers of this arm.")
+    ] = None,
+    format: TextFormat = "text",
 ) -> None:
     """Show what a study would train; creates nothing."""
+    from ablations.commands.layers import show_layers
     from ablations.commands.plan import plan as make
     from ablations.commands.plan import show_plan
 
     loaded, place = _recorded(study, workspace)
+    if layers is not None:
+        loaded.arm(layers)
     planned = make(loaded, place)
     if format == "json":
         _json(planned)
     else:
         show_plan(loaded, planned, _console())
+        show_layers(loaded, planned, _console(), layers)
 
 
 @app.command()

@@ -46,6 +46,7 @@ def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
                 "done": sum(states[trial.id] in ("done", "diverged") for trial in own),
                 "parameters": arm.parameters,
                 "flops": flops,
+                "layers": [dict(layer) for layer in arm.layers],
             }
         )
     return {"study": study.name, "arms": rows}

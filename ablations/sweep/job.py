@@ -62,6 +62,7 @@ class Rehearsal:
         logged: The names of all metrics logged by fit and test.
         parameters: Trainable parameters.
         flops: Of one example's forward pass, 2 per multiply-accumulate; None where unknown.
+        layers: A row for each layer, where the module tells them (see rehearsal.LAYER_COLUMNS).
         error: Why the arm cannot be trained.
     """
 
@@ -72,3 +73,4 @@ class Rehearsal:
     flops: int | None
     notes: tuple[str, ...] = ()
     error: InputError | None = None
+    layers: tuple[Mapping[str, Any], ...] = ()

@@ -23,6 +23,9 @@ from ablations.sweep.randomness import reset_torch
 from ablations.sweep.trial import count_parameters, floats, output_to, tests
 from ablations.sweep.watch import MetricsFile, make_logger
 
+# What a row of a module's own ``layer_table()`` tells, as attributes.
+LAYER_COLUMNS = ("name", "gives", "parameters", "macs", "flops", "neurons")
+
 
 def rehearse(order: Order) -> Rehearsal:
     """Train, validate and test an arm on one batch, in a temporary folder."""
@@ -53,7 +56,7 @@ def _told(error: BaseException, recipe: Recipe, doing: str) -> InputError:
 
 
 def inspect_arm(order: Order) -> Rehearsal:
-    """Build an arm without training anything: its configuration, parameters and flops.
+    """Build an arm without training anything: its configuration, layers, parameters and flops.
 
     Raises:
         InputError: It cannot be built.
@@ -67,7 +70,19 @@ def inspect_arm(order: Order) -> Rehearsal:
                 raise _told(error, order.recipe, "cannot be built") from error
         flops = _flops_of_example(built.model)
         size = count_parameters(built.model)
-        return Rehearsal(order.recipe.arm, built.config, (), size, flops, built.notes)
+        layers = _layers(built.model)
+        return Rehearsal(
+            order.recipe.arm, built.config, (), size, flops, built.notes, layers=layers
+        )
+
+
+def _layers(model: Any) -> tuple[dict[str, Any], ...]:
+    """The module's own ``layer_table()``; none where it has no such method, or one of its own."""
+    try:
+        rows = model.layer_table()
+        return tuple({key: getattr(row, key) for key in LAYER_COLUMNS} for row in rows)
+    except (AttributeError, TypeError):
+        return ()
 
 
 def _rehearse(order: Order, folder: Path) -> Rehearsal:
