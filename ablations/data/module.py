@@ -18,6 +18,7 @@ class PackedData:
     """What `PackedDataModule` does, for the LightningDataModule of either namespace."""
 
     trainer: Any
+    common_random_numbers = True
 
     def __init__(
         self,

@@ -42,6 +42,8 @@ class Classifier(LightningModule):
     The seed is `torch.initial_seed()` at construction: weights and dropout are keyed by it.
     """
 
+    common_random_numbers = True
+
     def __init__(
         self,
         net: Net,

@@ -56,22 +56,22 @@ class Predictions:
     """Per-example test predictions of a module whose test_step returns them."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.batches: list[dict[str, torch.Tensor]] = []
 
     def take(self, outputs: Any) -> None:
-        """Keep one batch's ``probabilities`` (B, C) and ``targets`` (B,), if there are any."""
+        """Keep one batch's ``targets`` (B,) and every ``probabilities*`` (B, C), if there are."""
         if isinstance(outputs, Mapping) and {"probabilities", "targets"} <= set(outputs):
-            kept = outputs["probabilities"].detach(), outputs["targets"].detach()
-            self.batches.append(kept)
+            names = [name for name in outputs if str(name).startswith("probabilities")]
+            self.batches.append({name: outputs[name].detach() for name in (*names, "targets")})
 
     def save(self, path: Path) -> None:
         """Write predictions.npz; nothing where no batch was kept."""
         if not self.batches:
             return
-        probabilities = torch.cat([p for p, _ in self.batches]).float().cpu().numpy()
-        targets = torch.cat([t for _, t in self.batches]).cpu().numpy()
+        whole = {name: torch.cat([b[name] for b in self.batches]).cpu() for name in self.batches[0]}
+        arrays = {n: (v.float() if v.is_floating_point() else v).numpy() for n, v in whole.items()}
         temporary = path.with_suffix(".tmp.npz")
-        np.savez_compressed(temporary, probabilities=probabilities, targets=targets)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
         temporary.replace(path)
 
 
@@ -89,11 +89,16 @@ class Watch:
         self.stopped = False
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Give foreign modules the common order before their loader is asked for."""
-        self.foreign = not getattr(pl_module, "common_random_numbers", False)
-        if stage != "fit" or not self.foreign:
+        """Give every shuffling loader the common order; see who needs common draws too.
+
+        A module and its data module that draw nothing from the global streams, or by keys of
+        their own, say so by ``common_random_numbers = True``: reseeding takes 50 us a step.
+        """
+        if stage != "fit":
             return
         owner = trainer.datamodule
+        own = (pl_module,) if owner is None else (pl_module, owner)
+        self.foreign = not all(getattr(thing, "common_random_numbers", False) for thing in own)
         if owner is None or not _overrides(owner, "train_dataloader"):
             owner = pl_module
         original = owner.train_dataloader

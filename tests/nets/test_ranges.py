@@ -2,6 +2,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ablations.data import PackedDataModule
 from ablations.nets import CudaConvnet
@@ -25,6 +26,18 @@ def test_quantiles_of_the_denominators():
     assert ranges.closed() == found
 
 
+def test_lrn_of_the_whole_11pct_net_divides_by_one_at_first():
+    torch.manual_seed(0)
+    net = CudaConvnet("11pct").eval()
+    ranges = Ranges(net.network)
+    smooth = F.interpolate(80 * torch.randn(16, 3, 3, 3), 24)
+    with torch.no_grad():
+        net(smooth)
+    found = ranges.closed()
+    assert len(found) == 4
+    assert list(found.values()) == [pytest.approx(1.0, abs=2e-5)] * 4
+
+
 def test_lrn_of_the_11pct_net_does_nothing_at_first_and_something_once_trained():
     torch.manual_seed(0)
     net = CudaConvnet("11pct", image_size=8, channels=1, width=0.25, learning_rate=0.01)
@@ -44,3 +57,4 @@ def test_lrn_of_the_11pct_net_does_nothing_at_first_and_something_once_trained()
     trainer.fit(net, digits)
     trained = trainer.test(net, digits, verbose=False)[0]
     assert trained["lrn/lrn1_high"] > 1.5 * trained["lrn/lrn1_low"]
+    assert trained["lrn/lrn2_high"] > trained["lrn/lrn2_low"] + 1e-3

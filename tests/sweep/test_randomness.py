@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
-from ablations.study import Study, load_study
+from ablations.study import load_study
 from ablations.sweep.randomness import EpochOrder, give_common_order, reseed
 from ablations.sweep.trial import run_trial
 from tests.sweep.conftest import order
@@ -127,17 +127,29 @@ def test_every_arm_sees_the_same_batches(tmp_path: Path, namespace: str) -> None
     assert not set(seen["one"]) & set(seen["other seed"])
 
 
-def test_a_module_that_brings_its_own_draws_is_left_alone(
-    toy: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_modules_that_bring_their_own_draws_are_not_reseeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_trial(order(toy, tmp_path / "reseeded"))
-    import two_classes_pytorch_lightning  # type: ignore[import-not-found]
+    module = module_name("pytorch_lightning")
+    file = write_project(tmp_path)
+    (tmp_path / f"records_{module}.py").write_text(_RECORDS.format(module=module))
+    edit_base(tmp_path, {"model.class_path": f"records_{module}.Records"})
+    study = load_study(file)
 
-    own = two_classes_pytorch_lightning.TwoClasses
-    monkeypatch.setattr(own, "common_random_numbers", True, raising=False)
-    run_trial(order(toy, tmp_path / "own"))
-    rows = [(tmp_path / name / "metrics.csv").read_text() for name in ("reseeded", "own")]
-    losses = [
-        [line.split(",")[3] for line in text.splitlines() if "train/loss" in line] for text in rows
-    ]
-    assert losses[0] != losses[1]
+    def trained(name: str) -> tuple[list[str], list[str]]:
+        batches = tmp_path / f"{name}.txt"
+        run_trial(order(study, tmp_path / name, file=str(batches)))
+        rows = (tmp_path / name / "metrics.csv").read_text().splitlines()
+        losses = [row.split(",")[3] for row in rows if "train/loss" in row]
+        return losses, batches.read_text().splitlines()
+
+    reseeded = trained("reseeded")
+    import two_classes_pytorch_lightning as own  # type: ignore[import-not-found]
+
+    monkeypatch.setattr(own.TwoClasses, "common_random_numbers", True, raising=False)
+    # the data's own draws might still follow what the module consumes
+    assert trained("module") == reseeded
+    monkeypatch.setattr(own.Points, "common_random_numbers", True, raising=False)
+    losses, batches = trained("both")
+    assert losses != reseeded[0]
+    assert batches == reseeded[1]

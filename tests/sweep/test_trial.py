@@ -15,6 +15,7 @@ import yaml
 
 from ablations.study import Study, load_study
 from ablations.sweep import watch
+from ablations.sweep.scheduler import order_for
 from ablations.sweep.trial import run_trial
 from tests.sweep.conftest import order
 from tests.toy import NAMESPACES, edit_base, module_name, write_project
@@ -248,3 +249,24 @@ def test_a_module_that_is_not_tested(tmp_path: Path) -> None:
     assert run_trial(order(study, tmp_path / "trial")).status == "done"
     assert not any(name.startswith("test/") for name in result_in(tmp_path / "trial")["metrics"])
     assert not (tmp_path / "trial" / "predictions.npz").exists()
+
+
+def test_what_a_net_of_ours_leaves(tmp_path: Path) -> None:
+    study = load_study("lrn")
+    made = order_for(study, "lrn", 0, "ten-crop", tmp_path / "trial", 1)
+    changes = {
+        "trainer": {"max_epochs": 1},
+        "data": {"init_args": {"crop": 8, "ten_crop": True, "limit": 640}},
+    }
+    assert run_trial(replace(made, recipe=replace(made.recipe, overrides=changes))).error is None
+    metrics = result_in(tmp_path / "trial")["metrics"]
+    for layer in ("lrn1", "lrn2", "cnorm2"):
+        assert 1 <= metrics[f"lrn/{layer}_low"] <= metrics[f"lrn/{layer}_high"]
+    with np.load(tmp_path / "trial" / "predictions.npz") as arrays:
+        assert set(arrays) == {"targets", "probabilities", "probabilities_ten_crop"}
+        targets = arrays["targets"]
+        for views in ("", "_ten_crop"):
+            guesses = arrays[f"probabilities{views}"].argsort(1)[:, ::-1]
+            for top in (1, 5):
+                wrong = 100 * np.mean((guesses[:, :top] != targets[:, None]).all(1))
+                assert wrong == pytest.approx(metrics[f"test/top{top}_error{views}"])
