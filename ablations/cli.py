@@ -180,6 +180,25 @@ def table(
 
 
 @app.command()
+def ensemble(
+    study: StudyName,
+    arm: Annotated[str | None, typer.Option(help="The baseline by default.")] = None,
+    workspace: WorkspaceFolder = Path("runs"),
+    format: TextFormat = "text",
+) -> None:
+    """Show the error of 1, 2, ... nets of an arm averaged; trains nothing."""
+    from ablations.commands.ensemble import ensemble as make
+    from ablations.commands.ensemble import show_ensemble
+
+    loaded, place = _recorded(study, workspace)
+    made = make(loaded, place, loaded.baseline if arm is None else arm)
+    if format == "json":
+        _json(made)
+    else:
+        show_ensemble(made, _console())
+
+
+@app.command()
 def report(
     study: StudyName,
     workspace: WorkspaceFolder = Path("runs"),

@@ -161,10 +161,14 @@ def curves(frame: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A trial's answers on the test set, in its order: targets (N,), probabilities (N, C)."""
+    """A trial's answers on the test set, in its order: targets (N,), probabilities (N, C).
+
+    `ten_crop` are the probabilities averaged over ten views, where the module stored them.
+    """
 
     targets: NDArray[np.int64]
     probabilities: NDArray[np.floating[Any]]
+    ten_crop: NDArray[np.floating[Any]] | None = None
 
 
 def predictions(workspace: Workspace, trial: str) -> Predictions | None:
@@ -173,4 +177,5 @@ def predictions(workspace: Workspace, trial: str) -> Predictions | None:
     if not file.is_file():
         return None
     with np.load(file) as arrays:
-        return Predictions(arrays["targets"], arrays["probabilities"])
+        ten_crop = arrays.get("probabilities_ten_crop")
+        return Predictions(arrays["targets"], arrays["probabilities"], ten_crop)
