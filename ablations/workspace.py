@@ -199,24 +199,45 @@ class Workspace:
     def record_study(self, study: Study) -> None:
         """Keep a copy of the study that can be read without its first home."""
         folder = self.study_folder(study.name)
-        raw = read_yaml(study.file)
-        raw["base"] = "base.yaml"
-        if study.plan is None:
-            raw["seeds"] = list(study.seeds)
-        write_atomic(folder / "base.yaml", study.base.read_text(encoding="utf-8"))
-        for claim in set(study.claims.values()):
-            source = study.file.parent / "claims" / f"{claim.split('#')[0]}.yaml"
-            if source.is_file():
-                write_atomic(folder / "claims" / source.name, source.read_bytes())
-        write_atomic(
-            folder / "study.yaml", yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-        )
+        _copy_study(study, folder / "study.yaml", folder / "base.yaml")
         known = read_json(folder / "seeds.json") or []
         write_json(folder / "seeds.json", sorted({*known, *study.seeds}))
 
     def arms(self, study: str) -> Mapping[str, Any]:
         """What the rehearsal learned of each arm: changes, parameters, flops."""
         return read_json(self.study_folder(study) / "arms.json") or {}
+
+
+def _copy_study(study: Study, file: Path, base: Path) -> None:
+    """Write a study, its base, its claims, and the studies that it starts from."""
+    folder = file.parent / "sources" if file.parent.name != "sources" else file.parent
+    copies = {}
+    for source in study.sources.values():
+        copy = folder / f"{source.study.name}.yaml"
+        _copy_study(source.study, copy, folder / f"{source.study.name}.base.yaml")
+        copies[source.written] = str(copy.relative_to(file.parent))
+    raw = _with_sources(read_yaml(study.file), copies)
+    raw["base"] = base.name
+    if study.plan is None:
+        raw["seeds"] = list(study.seeds)
+    content = read_yaml(study.base)
+    told = study.base.read_text(encoding="utf-8")
+    if (changed := _with_sources(content, copies)) != content:
+        told = yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
+    write_atomic(base, told)
+    for claim in set(study.claims.values()):
+        source_file = study.file.parent / "claims" / f"{claim.split('#')[0]}.yaml"
+        if source_file.is_file():
+            write_atomic(file.parent / "claims" / source_file.name, source_file.read_bytes())
+    write_atomic(file, yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
+
+
+def _with_sources(content: Any, copies: Mapping[str, str], prefix: str = "") -> Any:
+    """Every ``init_from.study`` replaced by the copy of what it names."""
+    if not isinstance(content, dict):
+        named = prefix.endswith("init_from.study.") and isinstance(content, str)
+        return copies.get(content, content) if named else content
+    return {key: _with_sources(each, copies, f"{prefix}{key}.") for key, each in content.items()}
 
 
 def _read_only(folder: Path) -> bool:

@@ -4,12 +4,13 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablations.study.errors import InputError
 from ablations.study.fractional import fraction
-from ablations.study.schema import Arm, Study, Trial
+from ablations.study.schema import Arm, Source, Study, Trial
 from ablations.study.yamlfile import expand, flatten, merge
 
 # Keys that place or watch a training without changing what it computes.
@@ -83,7 +84,9 @@ def trials(study: Study, seeds: tuple[int, ...] | None = None) -> tuple[Trial, .
     """Every arm with every seed, seed by seed, so that a stopped sweep is balanced."""
     merged = {arm.name: _identity(study, arm) for arm in study.arms}
     return tuple(
-        Trial(_digest({**merged[arm.name], "seed": seed}), arm.name, seed)
+        Trial(
+            _digest({**merged[arm.name], **_start(study, arm, seed), "seed": seed}), arm.name, seed
+        )
         for seed in (study.seeds if seeds is None else seeds)
         for arm in study.arms
     )
@@ -93,6 +96,17 @@ def wanted_trials(study: Study, wanted: Mapping[str, int]) -> tuple[Trial, ...]:
     """Of each arm's trials those of its first seeds, as many as are wanted; seed by seed."""
     at = {seed: number for number, seed in enumerate(study.seeds)}
     return tuple(trial for trial in trials(study) if at[trial.seed] < wanted[trial.arm])
+
+
+def source_trial(source: Source, seed: int) -> Trial:
+    """The trial that a trial of this seed starts from."""
+    alone = replace(source.study, arms=(source.study.arm(source.arm),))
+    return trials(alone, (seed if source.seed is None else source.seed,))[0]
+
+
+def _start(study: Study, arm: Arm, seed: int) -> dict[str, str]:
+    source = study.sources.get(arm.name)
+    return {} if source is None else {"init_from": source_trial(source, seed).id}
 
 
 def parse_overrides(value: Any, file: Path, key: str) -> dict[str, Any]:
@@ -114,7 +128,11 @@ def parse_overrides(value: Any, file: Path, key: str) -> dict[str, Any]:
 
 
 def _identity(study: Study, arm: Arm) -> dict[str, Any]:
-    config = _without_neutral(merge(dict(study.base_config), dict(arm.overrides)))
+    merged = merge(dict(study.base_config), dict(arm.overrides))
+    if arm.name in study.sources:
+        # How the source is written does not matter; which trial it is stands in the digest.
+        merged = merge(merged, expand({study.sources[arm.name].key: None}))
+    config = _without_neutral(merged)
     return {"config": config, "cli": study.cli, "weights": study.weights, "threads": study.threads}
 
 

@@ -120,6 +120,23 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Source:
+    """The trial of another study whose final weights a trial starts from.
+
+    Attributes:
+        seed: None: that of the trial which starts.
+        key: The dotted key at which the configuration names it, and takes a path instead.
+        written: The study as it is written there.
+    """
+
+    study: "Study"
+    arm: str
+    seed: int | None
+    key: str
+    written: str
+
+
+@dataclass(frozen=True)
 class Study:
     """One question, ready to be planned.
 
@@ -139,6 +156,7 @@ class Study:
         beside: Further metrics, shown without verdicts.
         tune: The stage that gives each arm its own settings.
         keep_weights: Whether trials keep their final weights.
+        sources: For an arm, where its trials start.
     """
 
     name: str
@@ -161,6 +179,7 @@ class Study:
     beside: tuple[Metric, ...] = ()
     tune: Tune | None = None
     keep_weights: bool = False
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.

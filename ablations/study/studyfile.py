@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ablations.study.fields import (
     whole,
 )
 from ablations.study.schema import Arm, Metric, SeedPlan, Study, Tune
+from ablations.study.sources import source_of
 from ablations.study.yamlfile import expand, read_yaml
 
 
@@ -62,7 +64,11 @@ def load_study(study: str | Path) -> Study:
     Raises:
         InputError: The file, or a key in it, cannot be used.
     """
-    file = _find_study(str(study))
+    return _load(_find_study(str(study)), ())
+
+
+def _load(file: Path, within: tuple[Path, ...]) -> Study:
+    """Read a study file; ``within`` are those that start from it."""
     raw = read_yaml(file)
     fields: dict[str, Any] = {}
     for key, value in raw.items():
@@ -113,12 +119,15 @@ def load_study(study: str | Path) -> Study:
         fields["plan"], plan = plan, tuple(range(plan.max))
     if "tune" in fields:
         fields["tune"] = _checked_tune(fields["tune"], fields["metric"], arms, plan, file)
+    base_config = _read_base(base)
+    load = partial(_load_source, file=file, within=within)
+    sources = {arm.name: source_of(arm, base_config, file, base, load) for arm in arms}
     optional = ("margin", "claims", "cli", "weights", "threads", "plan", "pairing", "tune")
     return Study(
         name=file.stem if file.stem != "study" else file.parent.resolve().name or "study",
         file=file,
         base=base,
-        base_config=_read_base(base),
+        base_config=base_config,
         arms=arms,
         baseline=baseline,
         design=design,
@@ -127,6 +136,7 @@ def load_study(study: str | Path) -> Study:
         metric=fields["metric"],
         beside=tuple(fields.get("beside", ())),
         keep_weights=fields.get("keep_weights", False),
+        sources={name: source for name, source in sources.items() if source is not None},
         **{key: fields[key] for key in optional if key in fields},
     )
 
@@ -198,6 +208,19 @@ def _read_base(base: Path) -> dict[str, Any]:
         return expand(read_yaml(base))
     except InputError as error:
         raise InputError(error.message, file=base, key=error.key) from None
+
+
+def _load_source(study: str, file: Path, within: tuple[Path, ...]) -> Study:
+    beside = file.parent / study
+    try:
+        found = beside if beside.is_file() else _find_study(study)
+    except InputError as error:
+        raise InputError(error.message, nearest=error.nearest) from None
+    chain = (*within, file)
+    if found.resolve() in [each.resolve() for each in chain]:
+        told = " → ".join(each.stem for each in (*chain, found))
+        raise InputError(f"a study cannot start from itself ({told})")
+    return _load(found, chain)
 
 
 def _find_study(study: str) -> Path:

@@ -26,7 +26,12 @@ _OWN_DATA_UNIFIED = "ablations.data.unified.PackedDataModule"
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a worker needs to build an arm."""
+    """All that a worker needs to build an arm.
+
+    Attributes:
+        start: For a trial that starts from another, the dotted key of the path to its weights,
+            and which trial that is.
+    """
 
     study_file: Path
     arm: str
@@ -35,6 +40,7 @@ class Recipe:
     overrides: Mapping[str, Any]
     cli: str | None
     import_paths: tuple[str, ...] = ()
+    start: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, study: Study, arm: Arm) -> "Recipe":

@@ -18,6 +18,7 @@ class Order:
         metrics: The metrics that the study reads; a non-finite one makes the trial diverged.
         threads: torch threads, the same wherever the trial runs.
         attempt: 1 for the first.
+        keep_weights: Whether the trial leaves its final weights too.
     """
 
     recipe: Recipe
@@ -28,6 +29,7 @@ class Order:
     weights: Literal["last", "best"] = "last"
     threads: int = 1
     attempt: int = 1
+    keep_weights: bool = False
 
 
 @dataclass(frozen=True)

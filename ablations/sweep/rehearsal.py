@@ -20,6 +20,7 @@ from ablations.study.yamlfile import flatten
 from ablations.sweep.build import Recipe, build
 from ablations.sweep.job import Order, Rehearsal
 from ablations.sweep.randomness import reset_torch
+from ablations.sweep.sources import afresh, with_start
 from ablations.sweep.trial import count_parameters, floats, output_to, tests
 from ablations.sweep.watch import MetricsFile, make_logger
 
@@ -65,15 +66,14 @@ def inspect_arm(order: Order) -> Rehearsal:
         with output_to(Path(temporary) / "log.txt"):
             reset_torch(order.threads)
             try:
-                built = build(order.recipe, order.seed, {"default_root_dir": temporary})
+                built = build(afresh(order.recipe), order.seed, {"default_root_dir": temporary})
             except (Exception, SystemExit) as error:
                 raise _told(error, order.recipe, "cannot be built") from error
         flops = _flops_of_example(built.model)
         size = count_parameters(built.model)
         layers = _layers(built.model)
-        return Rehearsal(
-            order.recipe.arm, built.config, (), size, flops, built.notes, layers=layers
-        )
+        config = with_start(built.config, order.recipe)
+        return Rehearsal(order.recipe.arm, config, (), size, flops, built.notes, layers=layers)
 
 
 def _layers(model: Any) -> tuple[dict[str, Any], ...]:
@@ -88,7 +88,7 @@ def _layers(model: Any) -> tuple[dict[str, Any], ...]:
 def _rehearse(order: Order, folder: Path) -> Rehearsal:
     reset_torch(order.threads)
     options = {"default_root_dir": str(folder), "fast_dev_run": 1}
-    built = build(order.recipe, order.seed, options)
+    built = build(afresh(order.recipe), order.seed, options)
     metrics = MetricsFile(folder / "metrics.csv")
     counter = _StepCounter()
     flops = _flops_of_example(built.model)
@@ -104,9 +104,8 @@ def _rehearse(order: Order, folder: Path) -> Rehearsal:
             logged |= set(floats(built.trainer.callback_metrics))
     size = count_parameters(built.model)
     flops = counter.flops if flops is None else flops
-    return Rehearsal(
-        order.recipe.arm, built.config, tuple(sorted(logged)), size, flops, built.notes
-    )
+    config = with_start(built.config, order.recipe)
+    return Rehearsal(order.recipe.arm, config, tuple(sorted(logged)), size, flops, built.notes)
 
 
 def _flops_of_example(model: Any) -> int | None:

@@ -19,6 +19,7 @@ from ablations.sweep.build import Recipe
 from ablations.sweep.executors import Executor
 from ablations.sweep.job import Job, Order, Rehearsal
 from ablations.sweep.progress import Display
+from ablations.sweep.sources import started
 from ablations.workspace import State, Workspace, read_json, write_json
 
 ATTEMPTS = 3
@@ -45,8 +46,9 @@ def order_for(study: Study, arm: str, seed: int, trial: str, folder: Path, attem
     """The order that makes a worker train a trial."""
     named = study.arm(arm)
     metrics = tuple(sorted({study.metric.logged, study.metric_of(arm).logged}))
-    recipe = Recipe.of(study, named)
-    return Order(recipe, seed, trial, folder, metrics, study.weights, study.threads, attempt)
+    recipe = started(Recipe.of(study, named), study.sources.get(arm), seed, folder.parent)
+    weights, threads, keep = study.weights, study.threads, study.keep_weights
+    return Order(recipe, seed, trial, folder, metrics, weights, threads, attempt, keep)
 
 
 def rehearse_arms(study: Study, arms: Sequence[str], executor: Executor) -> dict[str, Rehearsal]:

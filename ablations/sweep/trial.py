@@ -25,6 +25,7 @@ from ablations.sweep.build import Built, build
 from ablations.sweep.commit import code_version
 from ablations.sweep.job import Order, Outcome
 from ablations.sweep.randomness import reset_torch
+from ablations.sweep.sources import WEIGHTS
 from ablations.sweep.watch import MetricsFile, make_logger, make_watch
 from ablations.workspace import write_atomic, write_json
 
@@ -66,6 +67,8 @@ def _train(order: Order, started: float) -> Any:
     resumed = _readable(checkpoint)
     if not resumed:
         metrics_file.path.unlink(missing_ok=True)
+    weights = folder / WEIGHTS
+    weights.unlink(missing_ok=True)
     built = build(order.recipe, order.seed, {"default_root_dir": str(folder)})
     write_atomic(folder / "config.yaml", yaml.safe_dump(built.config, sort_keys=False))
     watch = make_watch(built.namespace, order.seed, checkpoint, metrics_file)
@@ -76,6 +79,8 @@ def _train(order: Order, started: float) -> Any:
         metrics = _fit_and_test(built, order, checkpoint if resumed else None)
     metrics_file.flush()
     watch.predictions.save(folder / "predictions.npz")
+    if order.keep_weights:
+        _save_weights(built, weights)
     finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     diverged = metrics_file.diverged or any(
         value is None and ("loss" in name.lower() or name in order.metrics)
@@ -116,6 +121,15 @@ def _fit_and_test(built: Built, order: Order, resume: Path | None) -> dict[str, 
         trainer.test(model, datamodule=data, ckpt_path=path, verbose=False)
         metrics |= floats(trainer.callback_metrics)
     return metrics
+
+
+def _save_weights(built: Built, path: Path) -> None:
+    """Write the module's weights as they were tested, to be loaded with ``weights_only``."""
+    state = built.trainer.strategy.lightning_module_state_dict()
+    if built.trainer.is_global_zero:
+        temporary = path.with_suffix(".tmp")
+        torch.save({"state_dict": {key: value.cpu() for key, value in state.items()}}, temporary)
+        temporary.replace(path)
 
 
 def _readable(checkpoint: Path) -> bool:
