@@ -1,8 +1,11 @@
 """The DataModule over packed data sets."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytorch_lightning
 import torch
 
@@ -10,7 +13,7 @@ from ablations.data.augment import Colour, Formula
 from ablations.data.draws import shuffle
 from ablations.data.feeds import Batch, Feed, Resident, Streamed
 from ablations.data.loaders import Augmentation, EvaluationBatches, Share, TrainBatches
-from ablations.data.packed import Packed
+from ablations.data.packed import Packed, Split
 from ablations.data.sources import open_data
 
 
@@ -33,6 +36,7 @@ class PackedData:
         ten_crop: bool = False,
         validation: float = 0.1,
         limit: int | None = None,
+        classes: Sequence[int] | None = None,
         resident_gib: float = 2.0,
         num_workers: int = 4,
     ) -> None:
@@ -62,6 +66,8 @@ class PackedData:
             validation: Share of the training images that is held out for validation, the same ones
                 for every seed; 0 for none. The test images are never among them.
             limit: Train on this many images only, the same ones for every seed. All without it.
+            classes: Images of these labels only, in all splits; they become 0, 1, ... in this
+                order. The mean image and the colours stay those of all training images.
             resident_gib: Splits whose decoded pixels (a byte each) take at most this many GiB lie
                 on the device whole; larger ones are read as they are needed.
             num_workers: Threads that read, decode and augment ahead of the training where images
@@ -86,6 +92,7 @@ class PackedData:
             limit,
         )
         self.resident_gib, self.num_workers = resident_gib, num_workers
+        self.classes = None if classes is None else list(classes)
         # read now: whatever is seeded during training must not move the order
         self.seed = torch.initial_seed()
         self._packed: Packed | None = None
@@ -107,6 +114,12 @@ class PackedData:
         height, width, _ = self.packed.shape
         if self.crop is not None and self.crop > min(height, width):
             raise ValueError(f"crop {self.crop}: the images of '{self.path}' are {height}x{width}")
+        known = set(range(len(self.packed.classes)))
+        if self.classes is not None and not known >= set(self.classes) > set():
+            told = f"expected some of {len(known)} labels, from 0 to {max(known)}"
+            raise ValueError(f"classes {self.classes}: {told}")
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes {self.classes}: one is named twice")
 
     def train_dataloader(self) -> TrainBatches:
         """Training batches; without a trainer, on the CPU."""
@@ -130,7 +143,7 @@ class PackedData:
         """Test batches; an empty list where the data set has no test images."""
         if "test" not in self.packed.splits:
             return []
-        samples = torch.arange(len(self.packed.splits["test"].labels))
+        samples = torch.from_numpy(np.flatnonzero(self._split("test").labels >= 0))
         feed = self._feed("test", samples)
         return EvaluationBatches(feed, self.batch_size, self._size, self.ten_crop, self._share)
 
@@ -142,15 +155,24 @@ class PackedData:
 
     def _training_and_validation(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices in the training split, ascending; fixed by a hash of the index."""
-        count = len(self.packed.splits["train"].labels)
-        order = shuffle(torch.arange(count), "validation")
-        held_out = round(count * self.validation)
+        samples = torch.from_numpy(np.flatnonzero(self._split("train").labels >= 0))
+        order = samples[shuffle(samples, "validation")]
+        held_out = round(len(order) * self.validation)
         training = order[held_out:][: self.limit]
         return training.sort().values, order[:held_out].sort().values
 
+    def _split(self, name: str) -> Split:
+        """A split with the labels that batches have; -1 for those that are left out."""
+        split = self.packed.splits[name]
+        if self.classes is None:
+            return split
+        labels = np.full(len(self.packed.classes), -1)
+        labels[self.classes] = np.arange(len(self.classes))
+        return replace(split, labels=labels[split.labels])
+
     def _feed(self, split: str, samples: torch.Tensor) -> Feed:
         packed = self.packed
-        images, statistics = packed.splits[split], packed.statistics
+        images, statistics = self._split(split), packed.statistics
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if len(samples) * math.prod(packed.shape) <= self.resident_gib * 2**30:
             return Resident.of(images, samples, statistics, device)

@@ -274,3 +274,31 @@ def test_wrong_arguments_are_refused() -> None:
         digits(crop=9).setup()
     with pytest.raises(FileNotFoundError, match="digits"):
         PackedDataModule("digit").setup()
+
+
+def test_a_choice_of_classes_is_relabelled_in_every_split() -> None:
+    whole, odd = digits(), digits(classes=[7, 1, 3])
+    for module in (whole, odd):
+        module.setup()
+    (images, labels), (own, relabelled) = (
+        [torch.cat(each) for each in zip(*module.test_dataloader(), strict=True)]
+        for module in (whole, odd)
+    )
+    chosen = torch.isin(labels, torch.tensor([7, 1, 3]))
+    assert torch.equal(own, images[chosen])
+    assert torch.equal(torch.tensor([7, 1, 3])[relabelled], labels[chosen])
+    parts = [
+        torch.cat([labels for _, labels in loader])
+        for loader in (odd.train_dataloader(), odd.val_dataloader())
+    ]
+    train = whole.packed.splits["train"].labels
+    for new, old in enumerate((7, 1, 3)):
+        assert sum(int((part == new).sum()) for part in parts) == (train == old).sum()
+    limited = digits(classes=[7, 1, 3], limit=40).train_dataloader()
+    assert sum(len(labels) for _, labels in limited) == 40
+
+
+@pytest.mark.parametrize("classes", [[], [10], [-1, 2], [3, 3]])
+def test_classes_that_are_none_are_refused(classes: list[int]) -> None:
+    with pytest.raises(ValueError, match="classes"):
+        digits(classes=classes).setup()
