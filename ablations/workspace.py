@@ -203,6 +203,15 @@ class Workspace:
         known = read_json(folder / "seeds.json") or []
         write_json(folder / "seeds.json", sorted({*known, *study.seeds}))
 
+    def set_aside(self, trial: str) -> None:
+        """Keep the former result of a trial that shall be trained again, out of the way."""
+        folder = self.trial_folder(trial)
+        if (folder / "result.json").exists():
+            number = len(list(folder.glob("superseded-*.json"))) + 1
+            (folder / "result.json").rename(folder / f"superseded-{number}.json")
+        for name in ("metrics.csv", "checkpoint.ckpt", "failure.json"):
+            (folder / name).unlink(missing_ok=True)
+
     def arms(self, study: str) -> Mapping[str, Any]:
         """What the rehearsal learned of each arm: changes, parameters, flops."""
         return read_json(self.study_folder(study) / "arms.json") or {}

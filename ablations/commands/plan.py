@@ -9,6 +9,7 @@ from ablations.commands.stages import planned, seeds_told
 from ablations.study import Study
 from ablations.sweep.rehearsal import changes, check_differences, inspect_arm
 from ablations.sweep.scheduler import order_for
+from ablations.sweep.sources import missing_sources
 from ablations.workspace import Workspace
 
 
@@ -49,7 +50,12 @@ def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
                 "layers": [dict(layer) for layer in arm.layers],
             }
         )
-    return {"study": study.name, "arms": rows}
+    unfinished = [trial for trial in now if states[trial.id] not in ("done", "diverged")]
+    before = [
+        {"study": missing.study.name, "trials": len(missing.trials)}
+        for missing in missing_sources(study, workspace, unfinished)
+    ]
+    return {"study": study.name, "arms": rows, "before": before}
 
 
 def show_plan(study: Study, made: dict[str, Any], console: Console) -> None:
@@ -82,6 +88,9 @@ def show_plan(study: Study, made: dict[str, Any], console: Console) -> None:
     if study.plan is not None:
         told += f"; {seeds_told(study)} seeds an arm: as many as its answer needs"
     console.print(told, highlight=False)
+    for first in made["before"]:
+        told = f"before them, {first['trials']} trials of {first['study']}: some start from these"
+        console.print(told, markup=False, highlight=False)
 
 
 def _metric(study: Study, row: dict[str, Any]) -> str:

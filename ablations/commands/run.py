@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -16,6 +16,9 @@ from ablations.study import InputError, Study, Trial, trials
 from ablations.sweep.executors import LocalExecutor, local_slots
 from ablations.sweep.progress import phase
 from ablations.workspace import State, Workspace, write_json
+
+if TYPE_CHECKING:
+    from ablations.sweep.seeding import Part
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,16 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
     accelerator = str(trainer.get("accelerator")) if isinstance(trainer, dict) else "auto"
     most = max(len(todo), len(study.arms))
     executor = LocalExecutor(local_slots(options.workers, study.threads, accelerator, most))
+    from ablations.sweep.sources import missing_sources
+
     try:
-        arms = _rehearse(study, workspace, console, todo, executor)
+        arms = {study.name: _rehearse(study, workspace, console, todo, executor)}
+        for first in missing_sources(study, workspace, todo):
+            told = f"{first.study.name}: {len(first.trials)} trials first: others start from them"
+            told += f" ({first.again} again, they kept no weights)" if first.again else ""
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
+            learned = _rehearse(first.study, workspace, console, first.trials, executor)
+            arms[first.study.name] = learned
         ready.join()
         return _sweep(study, workspace, console, executor, arms, options, started)
     except KeyboardInterrupt:
@@ -149,28 +160,27 @@ def _sweep(
     workspace: Workspace,
     console: Console,
     executor: LocalExecutor | None,
-    arms: Mapping[str, Any],
+    arms: Mapping[str, Mapping[str, Any]],
     options: Options,
     started: float,
 ) -> int:
     from ablations.sweep.ledger import open_storage
     from ablations.sweep.scheduler import Budget, Sweep, Swept
-    from ablations.sweep.seeding import Seeds
+    from ablations.sweep.sources import Sourced, source_studies
 
     if options.storage is not None:
         open_storage(workspace, options.storage)
     workspace.create()
     with workspace.locked():
-        workspace.record_study(study)
-        known = {name: learned for name, learned in arms.items() if learned is not None}
-        if known:
-            write_json(workspace.study_folder(study.name) / "arms.json", known)
-        again = [trial.id for trial in trials(study) if trial.arm in options.rerun]
-        _set_aside(workspace, again)
-        results = {t.id: r for t in trials(study) if (r := workspace.result(t.id)) is not None}
-        part = _part(study, workspace, results, options.storage)
+        for trial in {t.id for t in trials(study) if t.arm in options.rerun}:
+            workspace.set_aside(trial)
+        part = _part(study, workspace, arms, options.storage)
+        parts, results = [part], _results(study, workspace)
+        for source in source_studies(study) if executor is not None else ():
+            parts.append(_part(source, workspace, arms, options.storage, source=True))
+            results |= _results(source, workspace)
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        seeds = Seeds([part], workspace, results, say)
+        seeds = Sourced(parts, workspace, results, say)
         swept = Swept()
         if executor is None:
             seeds.take()
@@ -183,10 +193,11 @@ def _sweep(
             folder = workspace.study_folder(study.name)
             stale = executor is not None or not (folder / f"{study.name}.html").exists()
             _conclude(study, workspace, console, part.tracker, options.report and stale)
-        part.tracker.close("KILLED" if swept.interrupted else "FINISHED")
-    if part.tracker.trouble:
+        for each in parts:
+            each.tracker.close("KILLED" if swept.interrupted else "FINISHED")
+    if troubles := [each.tracker.trouble for each in parts if each.tracker.trouble]:
         console.print(
-            f"MLflow could not be written ({part.tracker.trouble}); nothing is lost: run again to "
+            f"MLflow could not be written ({troubles[0]}); nothing is lost: run again to "
             "bring it up to date",
             markup=False,
             highlight=False,
@@ -194,6 +205,8 @@ def _sweep(
     if swept.interrupted:
         console.print("interrupted; run the same command again to go on", highlight=False)
         return 130
+    if seeds.held and not swept.stopped:
+        console.print(f"{len(seeds.held)} trials wait for others that failed", highlight=False)
     if swept.stopped and (left := len(_todo(study, workspace, ()))):
         told = f"stopped by {swept.stopped}, {left} trials left{time_left(study, workspace)}"
         console.print(f"{told}; run the same command again to go on", highlight=False)
@@ -202,16 +215,25 @@ def _sweep(
 
 
 def _part(
-    study: Study, workspace: Workspace, results: Mapping[str, Any], storage: str | None
-) -> Any:
-    """A study's records, brought up to what has ended."""
+    study: Study,
+    workspace: Workspace,
+    arms: Mapping[str, Mapping[str, Any]],
+    storage: str | None,
+    *,
+    source: bool = False,
+) -> "Part":
+    """A study's records, brought up to what has ended; of a source nothing is wanted by itself."""
     from ablations.sweep.ledger import Ledger
     from ablations.sweep.seeding import Part
     from ablations.sweep.tracking import Tracker
 
+    workspace.record_study(study)
+    learned = arms.get(study.name, {}).items()
+    if known := {name: each for name, each in learned if each is not None}:
+        write_json(workspace.study_folder(study.name) / "arms.json", known)
     plan = trials(study)
     ledger = Ledger(study, workspace, storage)
-    ledger.replay(plan, results)
+    ledger.replay(plan, _results(study, workspace))
     tracker = Tracker(study, workspace, workspace.arms(study.name))
     states = workspace.states({trial.id for trial in plan})
     settled: dict[str, State] = {
@@ -220,18 +242,14 @@ def _part(
         if state != "waiting"
     }
     tracker.sync([trial for trial in plan if trial.id in settled], settled)
+    if source:
+        nothing = {arm.name: 0 for arm in study.arms}
+        return Part(study, ledger, tracker, lambda: nothing, mark=f" of {study.name}")
     return Part(study, ledger, tracker, partial(wanted, study, workspace))
 
 
-def _set_aside(workspace: Workspace, ids: Sequence[str]) -> None:
-    """Keep the former results of trials that shall be trained again, out of the way."""
-    for trial in set(ids):
-        folder = workspace.trial_folder(trial)
-        if (folder / "result.json").exists():
-            number = len(list(folder.glob("superseded-*.json"))) + 1
-            (folder / "result.json").rename(folder / f"superseded-{number}.json")
-        for name in ("metrics.csv", "checkpoint.ckpt", "failure.json"):
-            (folder / name).unlink(missing_ok=True)
+def _results(study: Study, workspace: Workspace) -> dict[str, Any]:
+    return {t.id: found for t in trials(study) if (found := workspace.result(t.id)) is not None}
 
 
 def _conclude(

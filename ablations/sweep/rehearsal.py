@@ -20,9 +20,9 @@ from ablations.study.yamlfile import flatten
 from ablations.sweep.build import Recipe, build
 from ablations.sweep.job import Order, Rehearsal
 from ablations.sweep.randomness import reset_torch
-from ablations.sweep.sources import afresh, with_start
 from ablations.sweep.trial import count_parameters, floats, output_to, tests
 from ablations.sweep.watch import MetricsFile, make_logger
+from ablations.sweep.weights import afresh, with_start
 
 # What a row of a module's own ``layer_table()`` tells, as attributes.
 LAYER_COLUMNS = ("name", "gives", "parameters", "macs", "flops", "neurons")

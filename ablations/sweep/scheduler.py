@@ -19,7 +19,7 @@ from ablations.sweep.build import Recipe
 from ablations.sweep.executors import Executor
 from ablations.sweep.job import Job, Order, Rehearsal
 from ablations.sweep.progress import Display
-from ablations.sweep.sources import started
+from ablations.sweep.weights import started
 from ablations.workspace import State, Workspace, read_json, write_json
 
 ATTEMPTS = 3

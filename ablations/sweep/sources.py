@@ -1,48 +1,15 @@
-"""Trials that start from the final weights of others: where these lie, and which are missing."""
+"""Trials that start from others: which of these are missing, trained in front of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablations.study import Source, Study, Trial, source_trial
-from ablations.study.yamlfile import expand, merge
-from ablations.sweep.build import Recipe
+from ablations.study import Study, Trial, source_trial, trials
+from ablations.sweep.job import Order
+from ablations.sweep.seeding import Part, Seeds
+from ablations.sweep.weights import WEIGHTS
 from ablations.workspace import Workspace
-
-WEIGHTS = "weights.ckpt"
-
-
-def started(recipe: Recipe, source: Source | None, seed: int, trials: Path) -> Recipe:
-    """The recipe of a trial with the path of the weights that it starts from.
-
-    Args:
-        recipe: The arm's.
-        source: Where the arm's trials start; None: nowhere, and the recipe stays.
-        seed: The trial's.
-        trials: The folder of all trials' folders.
-    """
-    if source is None:
-        return recipe
-    path = (trials / source_trial(source, seed).id / WEIGHTS).resolve()
-    told = f"{source.study.name}/{source.arm}"
-    if source.seed is not None:
-        told += f", seed {source.seed}"
-    overrides = merge(dict(recipe.overrides), expand({source.key: str(path)}))
-    return replace(recipe, overrides=overrides, start=(source.key, told))
-
-
-def afresh(recipe: Recipe) -> Recipe:
-    """The recipe for a rehearsal, which loads nothing: the weights may not be there yet."""
-    if recipe.start is None:
-        return recipe
-    nothing = expand({recipe.start[0]: None})
-    return replace(recipe, overrides=merge(dict(recipe.overrides), nothing))
-
-
-def with_start(config: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """A rehearsal's configuration with the name of the trial that its trials start from."""
-    return config if recipe.start is None else merge(config, expand(dict([recipe.start])))
 
 
 @dataclass(frozen=True)
@@ -50,7 +17,6 @@ class Missing:
     """Trials of a study whose weights others wait for.
 
     Attributes:
-        study: With `keep_weights`.
         again: How many of the trials are done, but kept no weights.
     """
 
@@ -80,20 +46,91 @@ def missing_sources(study: Study, workspace: Workspace, todo: Iterable[Trial]) -
             needed.setdefault(file, {})[wanted.id] = wanted
     missing: list[Missing] = []
     for file, found in studies.items():
-        trials = tuple(needed[file].values())
-        beyond = dict.fromkeys(t.seed for t in trials if t.seed not in found.seeds)
-        found = replace(found, keep_weights=True, seeds=(*found.seeds, *beyond))
-        again = sum(workspace.result(trial.id) is not None for trial in trials)
-        missing += [*missing_sources(found, workspace, trials), Missing(found, trials, again)]
+        first = tuple(needed[file].values())
+        again = sum(workspace.result(trial.id) is not None for trial in first)
+        missing += [*missing_sources(found, workspace, first), Missing(found, first, again)]
     return missing
 
 
-def ready(study: Study, workspace: Workspace, todo: Iterable[Trial]) -> list[Trial]:
-    """The trials that start from nothing, or from weights that are there."""
-    sources: Mapping[str, Source] = study.sources
-    return [
-        trial
-        for trial in todo
-        if trial.arm not in sources
-        or has_weights(workspace, source_trial(sources[trial.arm], trial.seed).id)
-    ]
+def source_studies(study: Study) -> tuple[Study, ...]:
+    """All studies that a study's trials start from, directly or not, with what is asked of them."""
+    found: dict[Path, Study] = {}
+    for source in study.sources.values():
+        seeds = tuple(dict.fromkeys((*source.study.seeds, *study.seeds)))
+        asked = replace(source.study, keep_weights=True, seeds=seeds, plan=None)
+        for each in (*source_studies(asked), asked):
+            found.setdefault(each.file.resolve(), each)
+    return tuple(found.values())
+
+
+class Sourced(Seeds):
+    """The seeds of a study whose trials start from others: what is missing is trained in front.
+
+    Args:
+        parts: The study, then its :func:`source_studies`, which want no seeds of their own.
+        workspace: Where they are.
+        results: Of the trials that have ended before.
+        say: Prints a line.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        workspace: Workspace,
+        results: Mapping[str, Mapping[str, Any]],
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__(parts, workspace, results, say)
+        self._source_of = {
+            trial.id: source_trial(part.study.sources[trial.arm], trial.seed)
+            for part in parts
+            for trial in trials(part.study)
+            if trial.arm in part.study.sources
+        }
+        self._sources = {trial.id for trial in self._source_of.values()}
+        self._begun: set[str] = set()
+        self.held: list[Trial] = []
+
+    def take(self) -> Trial | None:
+        """The next trial that can start, or one that another waits for."""
+        for trial in self.held:
+            if self._missing(trial) is None:
+                self.held.remove(trial)
+                return trial
+        while (taken := super().take()) is not None:
+            trial = taken
+            if trial.id in self._begun:
+                self._give_back(trial)
+                continue
+            self._begun.add(trial.id)
+            while (source := self._missing(trial)) is not None:
+                self.held.append(trial)
+                if source.id in self._begun:
+                    break
+                self._begun.add(source.id)
+                self._open.add(source.id)
+                self.left[self._arm(source.id)] += 1
+                trial = source
+            else:
+                return trial
+        return None
+
+    def _missing(self, trial: Trial) -> Trial | None:
+        source = self._source_of.get(trial.id)
+        there = source is None or has_weights(self.workspace, source.id)
+        return None if there else source
+
+    def _give_back(self, trial: Trial) -> None:
+        """Take a trial of the study for that which others started from: it is the same."""
+        self.left[self._arm(trial.id)] -= 1
+        if trial.id in self._ended:
+            self._open.discard(trial.id)
+
+    def launch(self, trial: Trial, attempt: int) -> Order:
+        """Record that an attempt starts; a result that has no weights is put aside."""
+        order = super().launch(trial, attempt)
+        if trial.id not in self._sources:
+            return order
+        if self.workspace.result(trial.id) is not None:
+            self.workspace.set_aside(trial.id)
+        return replace(order, keep_weights=True)

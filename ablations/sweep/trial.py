@@ -25,8 +25,8 @@ from ablations.sweep.build import Built, build
 from ablations.sweep.commit import code_version
 from ablations.sweep.job import Order, Outcome
 from ablations.sweep.randomness import reset_torch
-from ablations.sweep.sources import WEIGHTS
 from ablations.sweep.watch import MetricsFile, make_logger, make_watch
+from ablations.sweep.weights import WEIGHTS
 from ablations.workspace import write_atomic, write_json
 
 
