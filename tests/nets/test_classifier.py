@@ -3,6 +3,7 @@ import pytorch_lightning as pl
 import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from ablations.data import PackedDataModule
 from ablations.nets import AlexNet, CudaConvnet
@@ -53,6 +54,15 @@ def test_logged_values_are_means_over_examples_of_uneven_batches():
         "test/top1_error": pytest.approx(100 * (logits.argmax(1) != labels).float().mean().item()),
         "test/top5_error": pytest.approx(100 * (1 - top5.item())),
     }
+
+
+def test_errors_are_those_of_torchmetrics():
+    net, batches = model(), data()
+    logged = judged(net, batches)
+    logits, labels = everything(net, batches)
+    for top in (1, 5):
+        accuracy = multiclass_accuracy(logits, labels, 10, average="micro", top_k=top).item()
+        assert logged[f"test/top{top}_error"] == pytest.approx(100 * (1 - accuracy), abs=1e-4)
 
 
 def test_few_classes_have_no_top5_error():

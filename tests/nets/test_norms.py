@@ -1,8 +1,12 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from ablations.nets.build import build
 from ablations.nets.norms import ContrastNorm, LocalResponseNorm, WithinMapNorm
+from ablations.nets.spec import BatchNorm
 
 
 def printed(x, size, k, alpha, beta):
@@ -124,6 +128,15 @@ def test_contrast_norm_of_nothing_is_nothing():
 def test_gradients(norm):
     x = torch.randn(2, 4, 4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(norm.double(), (x,))
+
+
+def test_batch_norm_is_the_published_formula():
+    """Ioffe and Szegedy (2015), algorithm 1: over examples and places, with eps in the root."""
+    norm = build((BatchNorm("lrn1"),), (4, 5, 3), 0).double()
+    x = 50 * torch.randn(3, 4, 5, 3, dtype=torch.float64, requires_grad=True)
+    mean, variance = (f((0, 2, 3), keepdim=True) for f in (x.mean, partial(x.var, correction=0)))
+    torch.testing.assert_close(norm(x), (x - mean) / (variance + 1e-5).sqrt())
+    assert torch.autograd.gradcheck(norm, (x,))
 
 
 def test_windows_need_a_middle():
