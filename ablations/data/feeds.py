@@ -6,7 +6,7 @@ Either gives the same batches, bit for bit.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from ablations.data.augment import Windows, centre_windows, cut
+from ablations.data.augment import Empty, Windows, centre_windows, cut
+from ablations.data.memory import Memory
 from ablations.data.packed import Split
 from ablations.data.statistics import Statistics
 
@@ -38,14 +39,14 @@ class Cut:
     windows: Windows | None = None
     shifts: Tensor | None = None
 
-    def of(self, images: Tensor, mean: Tensor, which: Tensor) -> Tensor:
+    def of(self, images: Tensor, mean: Tensor, which: Tensor, empty: Empty) -> Tensor:
         """The batch, float32 (B x V, C, h, w), of images (N, H, W, C) at the places ``which``."""
         windows = self.windows
         if windows is None:
             size = (mean.shape[0], mean.shape[1])
             windows = centre_windows(len(which), size, size, images.device)
         which = which.repeat_interleave(len(windows.top) // len(which))
-        return cut(images, mean, which, windows, self.shifts)
+        return cut(images, mean, which, windows, self.shifts, empty)
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,14 @@ class Resident:
         labels: int64 (N,).
         samples: int64 (N,), each image's index in its split of the data set.
         mean: float32 (H, W, C), the mean training image.
+        memory: Of batches on the CPU.
     """
 
     images: Tensor
     labels: Tensor
     samples: Tensor
     mean: Tensor
+    memory: Memory = field(default_factory=Memory)
 
     @staticmethod
     def of(
@@ -98,7 +101,7 @@ class Resident:
                 if each.shifts is not None:
                     images += each.shifts[:, :, None, None]
             else:
-                images = each.of(self.images, self.mean, each.rows)
+                images = each.of(self.images, self.mean, each.rows, self.memory.empty)
             yield images, self.labels.index_select(0, each.rows)
 
     @cached_property
@@ -124,12 +127,14 @@ class Streamed:
         samples: int64 (N,), indices in the split, on the CPU.
         mean: float32 (H, W, C), the mean training image, on the device.
         workers: Threads; with none, each batch is made when it is asked for.
+        memory: Of batches on the CPU.
     """
 
     split: Split
     samples: Tensor
     mean: Tensor
     workers: int
+    memory: Memory = field(default_factory=Memory)
 
     @staticmethod
     def of(
@@ -207,7 +212,7 @@ class _Line:
         # the context also makes the device the thread's own, for the pinned memory
         with torch.cuda.stream(self._copy):
             if self._copy is None:
-                host = torch.from_numpy(np.empty(shape, np.uint8))  # in large pages
+                host = torch.from_numpy(feed.memory.empty(shape, np.uint8))
             else:
                 host = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
             with record_function("read"):
@@ -221,7 +226,7 @@ class _Line:
                 self._augment.wait_stream(self._copy)
                 images.record_stream(self._augment)
             which = torch.arange(len(rows), device=feed.device)
-            patches = each.of(images, feed.mean, which)
+            patches = each.of(images, feed.mean, which, feed.memory.empty)
             done = None if self._augment is None else self._augment.record_event()
         return _Made(patches, labels, done, each)
 

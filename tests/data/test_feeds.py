@@ -155,3 +155,19 @@ def test_small_sets_are_resident_and_large_ones_streamed(tmp_path: Path) -> None
         for gib in (2.0, 0.0)
     ]
     assert same(*batches)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_that_are_kept_stay_while_dropped_ones_give_their_memory(
+    packed: Packed, workers: int
+) -> None:
+    feed = streamed(packed, workers)
+    loader = TrainBatches(feed, 10, FULL, seed=3)
+    fresh = [images.clone() for images, _ in TrainBatches(streamed(packed, 0), 10, FULL, seed=3)]
+    for _ in range(3):  # dropped one by one
+        assert all(torch.equal(a, b) for (a, _), b in zip(loader, fresh, strict=True))
+    places = {images.data_ptr() for _ in range(3) for images, _ in loader}
+    assert len(places) < 3 * len(fresh)
+    kept = [images[:, :1] for images, _ in loader]  # a view keeps what it is of
+    assert all(torch.equal(a, b[:, :1]) for a, b in zip(kept, fresh, strict=True))
+    assert len({view.data_ptr() for view in kept}) == len(kept)
