@@ -57,7 +57,7 @@ class PackedWriter:
         Args:
             folder: The folder to make.
             shape: (H, W, C) of every image.
-            encoding: ``raw``, or ``jpeg`` for a sixth of the bytes.
+            encoding: ``raw``, or ``jpeg`` for an eighth of the bytes.
         """
         self._folder, self._shape, self._encoding = folder, shape, encoding
         self._partial = folder.with_name(f".{folder.name}.partial")
