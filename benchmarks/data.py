@@ -5,6 +5,8 @@
 makes everything that it needs in a temporary folder out of the JPEGs of a folder or a tar archive
 of class folders. Every loader gives float batches on the device with the same augmentation: random
 crop, flip, mean image, PCA colour. An epoch of each in turn, several rounds, the first not counted.
+Images a second suffer from whatever else runs on the machine; images a second of processor time,
+that of worker processes included, hardly do.
 """
 
 import argparse
@@ -18,10 +20,12 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from rich.console import Console
@@ -201,33 +205,55 @@ def thumbnails(folder: Path, cores: int) -> dict[str, Loader]:
     return loaders | {"ours, resident": ours(folder / "cifar", crop=32, padding=4)}
 
 
-def measure(loaders: dict[str, Loader], rounds: int) -> dict[str, list[float]]:
-    """Images a second of an epoch, loader after loader, round after round."""
-    rates: dict[str, list[float]] = {name: [] for name in loaders}
-    for _ in range(rounds + 1):
+@dataclass(frozen=True)
+class Rates:
+    """Images a second of each round: by the clock, and of processor time."""
+
+    clock: list[float]
+    processor: list[float]
+
+
+def processor_seconds() -> float:
+    """Time that this process and its workers have spent on processors so far."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+def measure(loaders: dict[str, Loader], rounds: int) -> dict[str, Rates]:
+    """An epoch of loader after loader, round after round."""
+    found = {name: Rates([], []) for name in loaders}
+    for round_ in range(rounds + 1):
         for name, loader in loaders.items():
-            started, count = time.perf_counter(), 0
+            started, busy, count = time.perf_counter(), processor_seconds(), 0
             for images, labels in loader():
                 assert images.device.type == DEVICE.type and images.dtype == torch.float32
                 count += len(labels)
             if DEVICE.type == "cuda":
                 torch.cuda.synchronize()
-            rates[name].append(count / (time.perf_counter() - started))
-    return {name: values[1:] for name, values in rates.items()}
+            if round_:
+                found[name].clock.append(count / (time.perf_counter() - started))
+                found[name].processor.append(count / (processor_seconds() - busy))
+    return found
 
 
-def table(title: str, rates: dict[str, list[float]], epoch: int) -> str:
-    first = statistics.median(next(iter(rates.values())))
+def table(title: str, found: dict[str, Rates], epoch: int) -> str:
+    first = next(iter(found.values()))
     lines = [
-        f"| {title} | images/s | lowest to highest | epoch, s | ratio |",
-        "|---|" + "---:|" * 4,
+        f"| {title} | images/s | lowest to highest | epoch, s | ratio | a core and s | ratio |",
+        "|---|" + "---:|" * 6,
     ]
-    for name, values in rates.items():
-        middle = statistics.median(values)
-        spread = f"{min(values):,.0f} to {max(values):,.0f}"
-        lines.append(
-            f"| {name} | {middle:,.0f} | {spread} | {epoch / middle:.2f} | {middle / first:.1f} |"
-        )
+    for name, rates in found.items():
+        cells = [name]
+        for values, base in ((rates.clock, first.clock), (rates.processor, first.processor)):
+            middle = statistics.median(values)
+            # round by round: what disturbs one loader of a round disturbs its neighbours too
+            ratio = statistics.median(v / b for v, b in zip(values, base, strict=True))
+            cells.append(f"{middle:,.0f}")
+            if values is rates.clock:
+                cells += [f"{min(values):,.0f} to {max(values):,.0f}", f"{epoch / middle:.2f}"]
+            cells.append(f"{ratio:.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -239,18 +265,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the rates here")
     given = parser.parse_args()
     torch.set_num_threads(1)  # cores belong to the loaders; the training is not measured
+    before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         large = measure(photographs(given.images, folder, given.cores), given.rounds)
         small = measure(thumbnails(folder, given.cores), given.rounds)
-    busy = f", load {os.getloadavg()[0]:.1f}"
-    print(
-        f"{given.cores} cores ({platform.machine()}){busy}, {DEVICE}, torch {torch.__version__}\n"
-    )
-    print(table("224-pixel crops", large, FILES) + "\n")
+    print(f"{given.cores} cores ({platform.machine()}), {DEVICE}, torch {torch.__version__}")
+    print(f"load average before: {before:.1f}")
+    print("\n" + table("224-pixel crops", large, FILES) + "\n")
     print(table("CIFAR-10's size", small, CIFAR))
     if given.json:
-        given.json.write_text(json.dumps({"large": large, "small": small}, indent=1))
+        rates = {"large": large, "small": small}
+        given.json.write_text(json.dumps(rates, indent=1, default=asdict))
 
 
 if __name__ == "__main__":
