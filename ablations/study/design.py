@@ -27,7 +27,13 @@ _TRAINER_NEUTRAL = {
     "profiler",
     "strategy",
 }
-_DATA_NEUTRAL = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor"}
+_DATA_NEUTRAL = {
+    "num_workers",
+    "persistent_workers",
+    "pin_memory",
+    "prefetch_factor",
+    "resident_gib",
+}
 _TOP_NEUTRAL = {"seed_everything", "ckpt_path", "verbose", "weights_only"}
 
 

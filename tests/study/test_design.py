@@ -167,6 +167,7 @@ def test_an_arm_that_reads_another_metric_shares_its_trials(tmp_path: Path) -> N
         {"trainer.logger": True, "trainer.default_root_dir": "/elsewhere"},
         {"trainer.enable_progress_bar": False, "trainer.log_every_n_steps": 5},
         {"data.init_args.num_workers": 2, "data.init_args.pin_memory": True},
+        {"data.init_args.resident_gib": 0.0},
         {"seed_everything": 4, "ckpt_path": "last.ckpt"},
     ],
 )
