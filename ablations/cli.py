@@ -240,7 +240,7 @@ def pack(
     from_: Annotated[
         Path | None, typer.Option("--from", help="Where it is, as published; digits need none.")
     ] = None,
-    size: Annotated[int, typer.Option(help="Pixels a side, for ilsvrc and folder.")] = 256,
+    size: Annotated[int, typer.Option(min=1, help="Pixels a side, for ilsvrc and folder.")] = 256,
     encoding: Annotated[
         Literal["raw", "jpeg"] | None, typer.Option(help="By default what the size asks for.")
     ] = None,

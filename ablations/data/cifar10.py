@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ablations.data.packed import Packed, Split, pack
 
-ARCHIVES = {
+ARCHIVES = {  # md5, as the data set's page prints them
     "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
     "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
 }
-PYTHON = {
+PYTHON = {  # md5, as in torchvision.datasets.CIFAR10
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
     "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
