@@ -15,6 +15,7 @@ from ablations.data.packed import Split
 from ablations.data.packed import pack as in_memory
 from ablations.data.writing import write_packed
 from ablations.study import Study, load_study
+from ablations.study.design import trials
 from ablations.study.yamlfile import expand, merge
 from ablations.sweep.rehearsal import check_rehearsals, rehearse
 from ablations.sweep.scheduler import order_for
@@ -77,6 +78,13 @@ def test_a_shipped_study_plans_and_trains(
     }
     rehearsals = {arm: rehearse(order) for arm, order in orders.items()}
     assert check_rehearsals(study, rehearsals) == []
+
+
+@pytest.mark.parametrize("data", SHARED)
+def test_ten_crops_and_the_centre_are_read_from_the_same_trials(data: str) -> None:
+    study = load_study(CONFIGS / f"{data}-ten-crop.yaml")
+    assert len({trial.id for trial in trials(study)}) == len(study.seeds)
+    assert len({study.metric_of(arm.name) for arm in study.arms}) == 2
 
 
 def test_the_full_alexnet_trains_a_batch(images: dict[str, str], tmp_path: Path) -> None:
