@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ablations.nets.build import build
-from ablations.nets.norms import ContrastNorm, LocalResponseNorm, WithinMapNorm
+from ablations.nets.norms import ContrastNorm, LocalResponseNorm, WithinMapNorm, _slices
 from ablations.nets.spec import BatchNorm
 
 
@@ -43,6 +43,45 @@ def test_lrn_does_not_reach_over_the_edge_of_a_column():
     alone = LocalResponseNorm(5, 2.0, 1e-4, 0.75)
     both = torch.cat([alone(half) for half in x.chunk(2, dim=1)], dim=1)
     torch.testing.assert_close(LocalResponseNorm(5, 2.0, 1e-4, 0.75, columns=2)(x), both)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("size", "k", "alpha", "beta"), [(5, 2, 1e-4, 0.75), (4, 1, 3e-4, 0.5)])
+def test_lrn_and_its_gradient_are_torchs_over_many_slices(layout, size, k, alpha, beta):
+    x = (50 * torch.randn(5, 64, 40, 41)).to(memory_format=layout)
+    assert len(_slices(x)) == 5
+    ours, theirs = (x.clone().requires_grad_() for _ in range(2))
+    out = LocalResponseNorm(size, k, alpha, beta)(ours)
+    expected = F.local_response_norm(theirs, size, alpha * size, beta, k)
+    given = torch.randn(5, 64, 40, 41)
+    out.backward(given)
+    expected.backward(given)
+    assert out.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_lrn_keeps_only_its_input():
+    x = torch.randn(2, 8, 3, 3, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        LocalResponseNorm(5, 2.0, 1e-4, 0.75)(x)
+    assert [t.data_ptr() for t in kept] == [x.data_ptr()]
+
+
+def test_lrn_has_a_second_derivative():
+    x = torch.randn(2, 6, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(LocalResponseNorm(4, 1.0, 0.3, 0.75), (x,))
+
+
+def test_lrn_takes_bfloat16_as_it_comes_from_autocast():
+    x = (50 * torch.randn(2, 8, 3, 3)).bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = LocalResponseNorm(5, 2.0, 1e-4, 0.75)(x)
+    (grad,) = torch.autograd.grad(out.sum(), x)
+    assert out.dtype == grad.dtype == torch.bfloat16
+    wide = LocalResponseNorm(5, 2.0, 1e-4, 0.75)(x.detach().float())
+    torch.testing.assert_close(out.float(), wide, rtol=1e-2, atol=0)
 
 
 def test_lrn_of_half_precision_does_not_overflow():
