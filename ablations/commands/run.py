@@ -258,7 +258,8 @@ def _conclude(
     from ablations.results.export import to_dict
     from ablations.results.figures import arm_colours, forest_plot
     from ablations.results.formats import render
-    from ablations.results.tables import record_look, study_table
+    from ablations.results.looks import record_look
+    from ablations.results.tables import study_table
     from ablations.results.wording import answer, arm_answer
     from ablations.workspace import write_atomic
 

@@ -1,5 +1,6 @@
 """The columns of a delta table as rounded text, the same in every format for people."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ from ablations.results.numbers import (
     signed,
 )
 from ablations.results.numbers import quantity as quantity
-from ablations.results.rows import DeltaTable, Row
-from ablations.results.wording import digits_for
+from ablations.results.rows import DeltaTable, Reading, Row
+from ablations.results.wording import digits_for, digits_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Column:
     @property
     def is_words(self) -> bool:
         """To be aligned left."""
-        return self.head in ("arm", "verdict", "changes")
+        return self.head in ("arm", "verdict", "marks", "changes", "metric")
 
     @property
     def width(self) -> int:
@@ -42,7 +43,8 @@ class Column:
 def columns(table: DeltaTable) -> list[Column]:
     """Every column that has something to say.
 
-    Failed and diverged counts, the paper's figures and costs stand only where there are any.
+    Failed and diverged counts, the paper's figures and costs stand only where there are any. An
+    asterisk beside a verdict says that a note explains it.
     """
     digits = digits_for(table)
     rows, arms = table.rows, [row.verdict != "baseline" for row in table.rows]
@@ -55,21 +57,73 @@ def columns(table: DeltaTable) -> list[Column]:
         Column("arm", tuple(row.arm for row in rows)),
         Column("delta", tuple(_delta(row, digits) for row in rows)),
         Column("95% interval", of_arms(*intervals)),
-        Column("verdict", of_arms(*(row.verdict for row in rows))),
+        Column("verdict", of_arms(*(row.verdict + "*" * ("*" in row.marks) for row in rows))),
         Column("paper", tuple(_paper(row) for row in rows), needed=False),
         Column("n", tuple(_of(row.n, row.planned) for row in rows)),
         Column("mean", tuple(fixed(row.mean, digits) for row in rows)),
         Column("SD", tuple(fixed(row.sd, digits) for row in rows)),
         Column("p", of_arms(*(p_text(row.delta.p) for row in rows))),
         Column("Holm", of_arms(*(p_text(row.p_holm) for row in rows))),
+        Column(
+            "sign-flip", of_arms(*(p_text(row.delta.p_sign_flip) for row in rows)), needed=False
+        ),
+        Column("r", of_arms(*(_correlation(row) for row in rows)), needed=False),
         Column("failed", tuple(str(row.failed or "") for row in rows), needed=False),
         Column("diverged", tuple(str(row.diverged or "") for row in rows), needed=False),
+        Column("marks", tuple(", ".join(_words(row)) for row in rows), needed=False),
         Column("parameters", tuple(quantity(row.parameters) for row in rows), True, False),
         Column("FLOPs", tuple(quantity(row.flops) for row in rows), True, False),
         Column("seconds", tuple(duration(row.seconds) for row in rows), True, False),
         Column("changes", tuple(changes_text(row) for row in rows), True, False),
     ]
     return [column for column in all_columns if column.needed or any(column.cells)]
+
+
+def beside_columns(table: DeltaTable) -> list[Column]:
+    """The further metrics in full, a row for each metric and arm; none where there are none."""
+    each = [
+        (row, reading, digits)
+        for at, digits in enumerate(_digits_beside(table))
+        for row in table.rows
+        for reading in row.beside[at : at + 1]
+    ]
+    cells = [
+        (
+            reading.metric.name,
+            row.arm,
+            *_delta_beside(row, reading, digits),
+            str(reading.n),
+            fixed(reading.mean, digits),
+            fixed(reading.sd, digits),
+        )
+        for row, reading, digits in each
+    ]
+    heads = ("metric", "arm", "delta", "95% interval", "n", "mean", "SD")
+    columns = zip(*cells, strict=True)
+    return [Column(head, column) for head, column in zip(heads, columns, strict=False)]
+
+
+def beside_briefly(table: DeltaTable) -> list[Column]:
+    """A column for each further metric: the baseline's mean ± SD, then deltas and intervals."""
+    found = [Column("arm", tuple(row.arm for row in table.rows))]
+    for at, digits in enumerate(_digits_beside(table)):
+        base = table.baseline.beside[at]
+        first = f"{fixed(base.mean, digits)} ± {fixed(base.sd, digits)}"
+        rest = (" ".join(_delta_beside(r, r.beside[at], digits)).rstrip() for r in table.arms)
+        found.append(Column(base.metric.name, (first, *rest)))
+    return found
+
+
+def _digits_beside(table: DeltaTable) -> list[int]:
+    return [digits_of(of) for of in zip(*(row.beside for row in table.rows), strict=True)]
+
+
+def _delta_beside(row: Row, reading: Reading, digits: int) -> tuple[str, str]:
+    if row.verdict == "baseline":
+        return "baseline", ""
+    delta = reading.delta
+    shown = signed(delta.mean, digits) if delta.n else "–"
+    return shown, interval_text(delta.interval, digits)
 
 
 def changes_text(row: Row) -> str:
@@ -99,6 +153,15 @@ def _delta(row: Row, digits: int) -> str:
 def _paper(row: Row) -> str:
     figure = row.claim and row.claim.delta_for(row.metric)
     return figure.shown if figure else "in words" if row.claim else ""
+
+
+def _words(row: Row) -> list[str]:
+    return [mark for mark in row.marks if mark != "*"]
+
+
+def _correlation(row: Row) -> str:
+    r = row.delta.correlation
+    return signed(r, 2).replace("0.", ".") if math.isfinite(r) else ""
 
 
 def _of(n: int, planned: int) -> str:

@@ -2,7 +2,7 @@
 
 import html
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ablations.results.columns import Column, columns
+from ablations.results.columns import Column, beside_briefly, beside_columns, columns
 from ablations.results.export import to_csv, to_json
 from ablations.results.rows import DeltaTable
 from ablations.results.wording import answer, heading
@@ -19,9 +19,11 @@ from ablations.results.wording import answer, heading
 Format = Literal["text", "markdown", "latex", "html", "csv", "json"]
 _COLOURS = {"worse": "red", "better": "green", "equivalent": "cyan", "undecided": "yellow"}
 _GAP = 2
-_NARROWEST_ARM = 16
+# Columns whose cells may be folded, and the least that they are folded to.
+_FOLDED = {"arm": 16, "marks": 12}
 # What a narrow terminal does without; the notes name lost trials, and Holm's p decides.
-_DISPENSABLE = ("diverged", "failed", "p", "SD")
+_DISPENSABLE = ("sign-flip", "r", "diverged", "failed", "p", "SD")
+_BESIDE = "Beside it, without verdicts"
 
 
 def render(table: DeltaTable, format: Format = "text") -> str:
@@ -45,17 +47,30 @@ def to_rich(table: DeltaTable, width: int = 100) -> RenderableType:
         Text(heading(table), style="dim"),
         Text(),
         _block(table, _fitting([column for column in found if not column.cost], width)),
+        *_beside(table, width),
         _block(table, [found[0], *(column for column in found if column.cost)]),
         Text(answer(table), style="bold"),
         *(Text(note, style="dim") for note in table.notes),
     )
 
 
+def _beside(table: DeltaTable, width: int) -> list[RenderableType]:
+    """The further metrics, as many side by side as the width takes."""
+    arms, *metrics = beside_briefly(table)
+    blocks: list[list[Column]] = []
+    for column in metrics:
+        taken = sum(other.width + _GAP for other in blocks[-1]) if blocks else width
+        if taken + column.width > width:
+            blocks.append([arms])
+        blocks[-1].append(column)
+    head = Text(f"{_BESIDE}: mean ± SD of {table.baseline.arm}, deltas with 95% intervals")
+    return [head, *(_block(table, block) for block in blocks)] if blocks else []
+
+
 def _fitting(found: list[Column], width: int) -> list[Column]:
     for head in _DISPENSABLE:
-        arm, *rest = found
-        needed = sum(column.width + _GAP for column in rest) + min(arm.width, _NARROWEST_ARM)
-        if needed > width:
+        least = (min(column.width, _FOLDED.get(column.head, width)) + _GAP for column in found)
+        if sum(least) - _GAP > width:
             found = [column for column in found if column.head != head]
     return found
 
@@ -66,7 +81,7 @@ def _block(table: DeltaTable, shown: Sequence[Column]) -> RenderableType:
         block.add_column(
             column.head,
             justify="left" if column.is_words else "right",
-            no_wrap=column.head not in ("arm", "changes"),
+            no_wrap=column.head not in (*_FOLDED, "changes"),
             overflow="fold",
             style="bold" if column.head == "delta" else None,
         )
@@ -90,21 +105,20 @@ def to_text(table: DeltaTable, width: int = 100) -> str:
 
 
 def to_markdown(table: DeltaTable) -> str:
-    """A pipe table, the answer above it and the notes below."""
-    found = columns(table)
-    lines = [
-        f"**{_md(answer(table))}**",
-        "",
-        _md(heading(table)),
-        "",
-        f"| {' | '.join(column.head for column in found)} |",
-        f"|{'|'.join(':--' if column.is_words else '--:' for column in found)}|",
-    ]
-    for number in range(len(table.rows)):
+    """A pipe table, the answer above it, further metrics and the notes below."""
+    lines = [f"**{_md(answer(table))}**", "", _md(heading(table)), "", *_pipes(columns(table))]
+    if beside := beside_columns(table):
+        lines += ["", f"{_BESIDE}:", "", *_pipes(beside)]
+    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in table.notes)])
+
+
+def _pipes(found: Sequence[Column]) -> Iterator[str]:
+    yield f"| {' | '.join(column.head for column in found)} |"
+    yield f"|{'|'.join(':--' if column.is_words else '--:' for column in found)}|"
+    for number in range(len(found[0].cells)):
         cells = [_md(column.cells[number]) for column in found]
         cells = [f"**{c}**" if f.head == "delta" else c for f, c in zip(found, cells, strict=True)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in table.notes)])
+        yield f"| {' | '.join(cells)} |"
 
 
 def _md(text: str) -> str:
@@ -114,31 +128,34 @@ def _md(text: str) -> str:
 
 
 def to_latex(table: DeltaTable) -> str:
-    """A tabular in the style of booktabs, the answer and the notes as comments."""
-    found = columns(table)
+    """Tabulars in the style of booktabs, the answer and the notes as comments."""
+    lines = [f"% {answer(table)}", r"% needs \usepackage{booktabs}", *_tabular(columns(table))]
+    if beside := beside_columns(table):
+        lines += [f"% {_BESIDE}:", *_tabular(beside)]
+    return "\n".join([*lines, *(f"% {note}" for note in table.notes)])
+
+
+def _tabular(found: Sequence[Column]) -> list[str]:
     body = [
         " & ".join(_tex(column.cells[number]) for column in found) + r" \\"
-        for number in range(len(table.rows))
+        for number in range(len(found[0].cells))
     ]
-    return "\n".join(
-        [
-            f"% {answer(table)}",
-            r"% needs \usepackage{booktabs}",
-            rf"\begin{{tabular}}{{{''.join('l' if c.is_words else 'r' for c in found)}}}",
-            r"\toprule",
-            " & ".join(_tex(column.head) for column in found) + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(f"% {note}" for note in table.notes),
-        ]
-    )
+    return [
+        rf"\begin{{tabular}}{{{''.join('l' if c.is_words else 'r' for c in found)}}}",
+        r"\toprule",
+        " & ".join(_tex(column.head) for column in found) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
 
 
 _TEX = {
     "\\": r"\textbackslash{}",
     "→": r"$\rightarrow$",
+    "≠": r"$\neq$",
+    "±": r"$\pm$",
     "–": "--",
     "~": r"$\sim$",
     "^": r"\textasciicircum{}",
@@ -155,13 +172,27 @@ def _tex(text: str) -> str:
 
 
 def to_html(table: DeltaTable) -> str:
-    """A table element and the list of notes, styled by classes alone."""
+    """Table elements and the list of notes, styled by classes alone."""
     notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in table.notes)
-    return f'{html_table(table, columns(table))}\n<ul class="notes">\n{notes}</ul>'
+    deltas = html_table(table, columns(table))
+    return f'{deltas}\n{beside_html(table)}<ul class="notes">\n{notes}</ul>'
 
 
 def html_table(table: DeltaTable, shown: Sequence[Column]) -> str:
     """Some columns as a table element; a row's class is its verdict."""
+    return _element(shown, [row.verdict for row in table.rows])
+
+
+def beside_html(table: DeltaTable) -> str:
+    """The further metrics as a table element, empty where there are none."""
+    found = beside_columns(table)
+    if not found:
+        return ""
+    kinds = ["baseline" if cell == "baseline" else "" for cell in found[2].cells]
+    return f"<p>{_BESIDE}:</p>\n{_element(found, kinds)}\n"
+
+
+def _element(shown: Sequence[Column], kinds: Sequence[str]) -> str:
     classes = [
         f"{column.head.split()[-1].lower()}{' words' if column.is_words else ''}"
         for column in shown
@@ -171,12 +202,12 @@ def html_table(table: DeltaTable, shown: Sequence[Column]) -> str:
         for column, kind in zip(shown, classes, strict=True)
     )
     body = []
-    for number, row in enumerate(table.rows):
+    for number, row_class in enumerate(kinds):
         cells = "".join(
             f'<td class="{kind}">{html.escape(column.cells[number])}</td>'
             for column, kind in zip(shown, classes, strict=True)
         )
-        body.append(f'<tr class="{row.verdict}">{cells}</tr>\n')
+        body.append(f'<tr class="{row_class}">{cells}</tr>\n')
     return (
         f'<table class="delta">\n<thead><tr>{heads}</tr></thead>\n'
         f"<tbody>\n{''.join(body)}</tbody>\n</table>"

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ablations.results.columns import columns
-from ablations.results.formats import html_table
+from ablations.results.formats import beside_html, html_table
 from ablations.results.numbers import duration
 from ablations.results.rows import DeltaTable
 from ablations.results.wording import answer, digits_for, heading
@@ -29,10 +29,10 @@ def answer_html(table: DeltaTable) -> str:
 
 
 def deltas_html(table: DeltaTable) -> str:
-    """The delta table without costs, its notes below."""
+    """The delta table without costs, further metrics, and the notes below."""
     shown = [column for column in columns(table) if not column.cost]
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-    return f'{html_table(table, shown)}\n<ul class="notes">{notes}</ul>'
+    return f'{html_table(table, shown)}\n{beside_html(table)}<ul class="notes">{notes}</ul>'
 
 
 def costs_html(table: DeltaTable) -> str:

@@ -242,10 +242,9 @@ def holm(p_values: ArrayLike, family: int | None = None) -> NDArray[np.float64]:
 def verdict(
     delta: Delta,
     p_holm: float,
+    p_equivalent: float,
     mode: Literal["min", "max"],
-    margin: float | None = None,
     diverged: int = 0,
-    p_equivalent: float | None = None,
 ) -> Verdict:
     """How an arm stands to the baseline.
 
@@ -257,15 +256,13 @@ def verdict(
     Args:
         delta: The difference.
         p_holm: Of no difference, corrected for the arms of the study.
+        p_equivalent: Of the one-sided tests, corrected likewise; NaN without a margin.
         mode: Whether low or high is better.
-        margin: Smaller differences count as none; None: no arm is ever equivalent.
         diverged: Trials of this arm that diverged.
-        p_equivalent: Of the one-sided tests, corrected likewise; by default uncorrected.
     """
     if delta.n < MIN_PAIRS_FOR_VERDICT:
         return "undecided"
-    inside = equivalence_p(delta, margin) if p_equivalent is None else p_equivalent
-    if inside < ALPHA and not diverged:
+    if p_equivalent < ALPHA and not diverged:
         return "equivalent"
     if not p_holm < ALPHA:
         return "undecided"

@@ -1,24 +1,34 @@
-"""Trial frame -> delta table: a row per arm, each against the baseline over paired seeds."""
+"""Trial frame -> delta table: a row per arm, each against the baseline."""
 
-import json
 import math
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from ablations.results import statistics
+from ablations.results.cautions import cautions
 from ablations.results.claims import Claim, study_claims
-from ablations.results.frame import ENDED, trial_frame, values_by_seed
-from ablations.results.rows import DeltaTable, Row
-from ablations.results.statistics import Delta, Verdict
-from ablations.results.wording import notes
-from ablations.study import Study
+from ablations.results.diverged import divergence_p
+from ablations.results.frame import ENDED, METRIC_PREFIX, trial_frame, values_by_seed
+from ablations.results.looks import Look, read_looks, standings, unplanned, wanted
+from ablations.results.planning import MOST_SEEDS, further_seeds
+from ablations.results.rows import DeltaTable, Reading, Row
+from ablations.results.sequential import Standing
+from ablations.results.statistics import (
+    ALPHA,
+    MIN_PAIRS_FOR_VERDICT,
+    Delta,
+    paired_delta,
+    spread,
+    welch_delta,
+)
+from ablations.results.verdicts import Judgement, judge
+from ablations.study import Metric, Study
 from ablations.study.yamlfile import flatten
-from ablations.workspace import Workspace, write_atomic
+from ablations.workspace import Workspace
 
-Look = Mapping[str, int]
+_BASELINE = Judgement("baseline", math.nan, math.nan, math.nan, math.nan)
 
 
 def study_table(study: Study, workspace: Workspace) -> DeltaTable:
@@ -45,107 +55,146 @@ def delta_table(
 ) -> DeltaTable:
     """A trial frame as deltas against the baseline.
 
+    Where the study plans its looks, an arm is shown as of the last look that counts for it, and
+    trials beyond what it wants by then are left out.
+
     Args:
         frame: As of :func:`ablations.results.frame.trial_frame`.
         study: Whose trials they are.
         arms: What the rehearsal learned of each arm: changes, parameters, flops.
         claims: The paper's row beside an arm.
-        looks: As of :func:`read_looks`.
+        looks: As of :func:`ablations.results.looks.read_looks`.
 
     Raises:
         ValueError: The frame holds a cell twice.
     """
-    matrix = values_by_seed(frame)
+    found = standings(study, frame)
+    counted = frame[_is_counted(study, frame, wanted(study, found))]
     order = sorted((arm.name for arm in study.arms), key=lambda name: name != study.baseline)
-    deltas = {name: statistics.paired_delta(matrix[name], matrix[study.baseline]) for name in order}
-    corrected = statistics.holm([deltas[name].p for name in order[1:]])
-    rows = tuple(
+    trials = {name: counted[counted["arm"] == name] for name in order}
+    deltas = _deltas(study, counted["value"], counted)
+    deltas |= {name: standing.delta for name, standing in found.items()}
+    judgements = {name: standing.judgement for name, standing in found.items()}
+    judgements = judgements or _judged(study, order[1:], deltas, trials)
+    beside = {metric: _deltas(study, _logged(counted, metric), counted) for metric in study.beside}
+    rows = [
         _row(
             study,
-            frame[frame["arm"] == name],
+            trials[name],
             deltas[name],
-            p_holm,
+            judgements.get(name, _BASELINE),
             (arms or {}).get(name, {}),
             (claims or {}).get(name),
+            tuple(
+                Reading(metric, *spread(_logged(trials[name], metric)), of_metric[name])
+                for metric, of_metric in beside.items()
+            ),
         )
-        for name, p_holm in zip(order, [math.nan, *corrected.tolist()], strict=True)
-    )
-    grown = [look for look in looks if any(_ended(r) > look.get(r.arm, 0) for r in rows)]
+        for name in order
+    ]
+    open_level = ALPHA / max(sum(row.p_holm >= ALPHA for row in rows), 1)
+    rows = [_compared(row, rows[0], found.get(row.arm), open_level) for row in rows]
+    grown = unplanned(study, looks, rows)
+    told = cautions(study, frame, counted, rows, grown)
     return DeltaTable(
         study=study.name,
         question=study.question,
         metric=study.metric,
         margin=study.margin,
-        rows=rows,
-        unfinished=int((~frame["state"].isin(ENDED)).sum()),
+        rows=tuple(
+            replace(row, marks=tuple(c.marks[row.arm] for c in told if row.arm in c.marks))
+            for row in rows
+        ),
+        unfinished=int((~counted["state"].isin(ENDED)).sum()),
         exploratory=bool(grown),
-        notes=notes(frame, study, rows, grown),
+        notes=tuple(caution.note for caution in told),
     )
 
 
-def read_looks(study: Study, workspace: Workspace) -> list[Look]:
-    """For each time that the verdicts of a finished sweep were shown, the trials of each arm."""
-    return [line["n_per_arm"] for line in _look_lines(study, workspace)]
+def _is_counted(study: Study, frame: pd.DataFrame, seeds: Mapping[str, int]) -> "pd.Series[bool]":
+    """Whether a trial is among the first seeds that its arm should have."""
+    place = {seed: number for number, seed in enumerate(study.seeds)}
+    return frame["seed"].map(place) < frame["arm"].map(dict(seeds))
 
 
-def record_look(study: Study, workspace: Workspace, table: DeltaTable) -> None:
-    """Remember that these verdicts were shown, once for each number of trials per arm.
-
-    A sweep with trials to come shows no verdict that counts. The number is of trials that have
-    ended, so that to repeat a failed one is not to add a seed.
-    """
-    look = {row.arm: _ended(row) for row in table.rows}
-    lines = _look_lines(study, workspace)
-    if table.unfinished or any(line["n_per_arm"] == look for line in lines):
-        return
-    lines.append({"time": time.time(), "n_per_arm": look})
-    file = workspace.study_folder(study.name) / "looks.jsonl"
-    write_atomic(file, "".join(json.dumps(line) + "\n" for line in lines))
+def _logged(frame: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
+    """What finished trials logged of a metric, NaN for the others."""
+    column = METRIC_PREFIX + metric.logged
+    values = frame[column] if column in frame else pd.Series(math.nan, frame.index)
+    return values.where(frame["state"] == "done")
 
 
-def _look_lines(study: Study, workspace: Workspace) -> list[dict[str, Any]]:
-    file = workspace.study_folder(study.name) / "looks.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return [json.loads(line) for line in lines]
+def _deltas(study: Study, values: "pd.Series[float]", frame: pd.DataFrame) -> dict[str, Delta]:
+    """Of each arm, paired or not as the study is designed."""
+    matrix = values_by_seed(frame.assign(value=values))
+    compare = paired_delta if study.pairing == "seeds" else welch_delta
+    return {str(name): compare(matrix[name], matrix[study.baseline]) for name in matrix}
 
 
-def _ended(row: Row) -> int:
-    return row.n + row.failed + row.diverged
+def _judged(
+    study: Study,
+    arms: Sequence[str],
+    deltas: Mapping[str, Delta],
+    trials: Mapping[str, pd.DataFrame],
+) -> dict[str, Judgement]:
+    found = judge(
+        [deltas[name] for name in arms],
+        [study.metric_of(name).mode for name in arms],
+        study.margin,
+        [_count(trials[name], "diverged") for name in arms],
+    )
+    return dict(zip(arms, found, strict=True))
 
 
 def _row(
     study: Study,
     trials: pd.DataFrame,
     delta: Delta,
-    p_holm: float,
+    judgement: Judgement,
     learned: Mapping[str, Any],
     claim: Claim | None,
+    beside: tuple[Reading, ...],
 ) -> Row:
     name = str(trials["arm"].iloc[0])
-    metric = study.metric_of(name)
-    failed, diverged = (int((trials["state"] == state).sum()) for state in ("failed", "diverged"))
-    n, mean, sd = statistics.spread(trials["value"])
-    verdict: Verdict = "baseline"
-    if name != study.baseline:
-        verdict = statistics.verdict(delta, p_holm, metric.mode, study.margin, diverged)
+    n, mean, sd = spread(trials["value"])
     return Row(
         arm=name,
-        metric=metric,
+        metric=study.metric_of(name),
         changes=learned.get("changes") or _written_changes(study, name),
         planned=len(trials),
         n=n,
         mean=mean,
         sd=sd,
         delta=delta,
-        p_holm=p_holm,
-        verdict=verdict,
-        failed=failed,
-        diverged=diverged,
+        judgement=judgement,
+        failed=_count(trials, "failed"),
+        diverged=_count(trials, "diverged"),
         parameters=_first(learned.get("parameters"), trials["parameters"]),
         flops=_first(learned.get("flops"), trials["flops"]),
-        seconds=statistics.spread(trials["seconds"][trials["state"] == "done"])[1],
+        seconds=spread(trials["seconds"][trials["state"] == "done"])[1],
         claim=claim,
+        beside=beside,
     )
+
+
+def _compared(row: Row, baseline: Row, standing: Standing | None, level: float) -> Row:
+    """The row with what takes the other rows, too, to say."""
+    if row.arm != baseline.arm and row.diverged + baseline.diverged:
+        ended = [(side.diverged, side.n + side.diverged) for side in (row, baseline)]
+        row = replace(row, divergence_p=divergence_p(*ended))
+    row = replace(row, standing=standing)
+    more_may_decide = (
+        row.verdict == "undecided"
+        and row.pairs >= MIN_PAIRS_FOR_VERDICT
+        and standing is None
+        and "given that it trains" not in row.judgement.flags
+    )
+    further = further_seeds(row.delta, MOST_SEEDS, level) if more_may_decide else None
+    return replace(row, further=further)
+
+
+def _count(trials: pd.DataFrame, state: str) -> int:
+    return int((trials["state"] == state).sum())
 
 
 def _first(known: float | None, measured: "pd.Series[Any]") -> float:

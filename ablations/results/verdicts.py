@@ -104,7 +104,7 @@ def judgement(
         level: At which the detectable effect is meant.
     """
     p_holm, p_equivalent, inside_holm = p
-    found = verdict(delta, p_holm, mode, diverged=diverged, p_equivalent=inside_holm)
+    found = verdict(delta, p_holm, inside_holm, mode, diverged)
     flags: list[Flag] = []
     low, high = delta.interval
     if found == "equivalent" and p_holm < ALPHA:
@@ -114,8 +114,7 @@ def judgement(
             flags.append("interval excludes zero")
         if p_equivalent < ALPHA <= inside_holm:
             flags.append("inside the margin")
-        trained = verdict(delta, p_holm, mode, p_equivalent=inside_holm)
-        if trained != found:
+        if verdict(delta, p_holm, inside_holm, mode) != found:
             flags.append("given that it trains")
     return Judgement(
         found,

@@ -39,11 +39,13 @@ def fabricate(
     epochs: int = 5,
     commit: str = "abcdef1234",
     dirty: bool = False,
+    logged: Mapping[str, float] | None = None,
+    **result: Any,
 ) -> Workspace:
     """A workspace whose trials have these values of the metric, by arm and seed.
 
     In place of a value: None for a trial that waits, or one of "failed", "diverged",
-    "interrupted".
+    "interrupted". What is `logged` besides, and further keys of the result, are the same for all.
     """
     workspace = Workspace(root)
     workspace.create()
@@ -58,7 +60,8 @@ def fabricate(
         column = values.get(trial.arm, ())
         value = column[at[trial.seed]] if at[trial.seed] < len(column) else None
         if value is not None:
-            _trial(workspace, trial.id, trial.seed, study.metric.name, value, epochs, commit, dirty)
+            more = {"epochs": epochs, "commit": commit, "dirty": dirty, **result}
+            _trial(workspace, trial.id, trial.seed, study.metric.name, value, logged or {}, more)
     return workspace
 
 
@@ -68,10 +71,10 @@ def _trial(
     seed: int,
     metric: str,
     value: float | str,
-    epochs: int,
-    commit: str,
-    dirty: bool,
+    logged: Mapping[str, float],
+    more: Mapping[str, Any],
 ) -> None:
+    epochs = more["epochs"]
     folder = workspace.trial_folder(trial)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("seed_everything: 0\n")
@@ -107,8 +110,7 @@ def _trial(
         "id": trial,
         "status": "diverged" if value == "diverged" else "done",
         "seed": seed,
-        "metrics": {metric: None if value == "diverged" else value, "train/loss": 0.1},
-        "epochs": epochs,
+        "metrics": {metric: None if value == "diverged" else value, "train/loss": 0.1, **logged},
         "steps": epochs * 10,
         "seconds": 4.0 + seed / 10,
         "parameters": 12_000,
@@ -126,7 +128,6 @@ def _trial(
             "threads": 1,
             "host": "here",
         },
-        "commit": commit,
-        "dirty": dirty,
+        **more,
     }
     (folder / "result.json").write_text(json.dumps(result))

@@ -11,9 +11,11 @@ from tests.results.fabricate import fabricate, write_study
 from tests.results.test_tables import VALUES, make
 
 TOP = ["schema", "study", "question", "metric", "mode", "baseline", "margin", "arms"]
-ARM = ["arm", "changes", "n", "pairs", "mean", "sd", "delta", "interval", "p", "p_holm"]
-ARM += ["verdict", "seed_correlation", "failed", "diverged", "parameters", "flops", "seconds"]
-ARM += ["claim"]
+ARM = ["arm", "changes", "n", "pairs", "n_pairs", "mean", "sd", "delta", "interval"]
+ARM += ["interval_90", "margin", "p", "p_holm", "p_sign_flip", "p_equivalent"]
+ARM += ["p_equivalent_holm", "verdict", "flags", "marks", "detectable", "further_seeds"]
+ARM += ["seed_correlation", "failed", "diverged", "p_diverged", "planned_look"]
+ARM += ["parameters", "flops", "seconds", "beside", "claim"]
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_a_narrow_terminal_keeps_arms_deltas_and_verdicts(tmp_path):
     assert max(map(len, text.splitlines())) <= 80
     head = text.splitlines()[3].split()
     assert head[:5] == ["arm", "delta", "95%", "interval", "verdict"]
-    assert head[-1] == "Holm"
+    assert head[-2:] == ["Holm", "marks"]
     assert "undecided" in text
 
 

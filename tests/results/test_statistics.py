@@ -180,17 +180,18 @@ LARGE, SMALL = _delta(1.9, 2.0, 2.1, 2.0), _delta(-0.1, 0.0, 0.1, 0.05)
     ],
 )
 def test_verdict(delta, p_holm, mode, margin, diverged, expected):
-    assert verdict(delta, p_holm, mode, margin, diverged) == expected
+    assert verdict(delta, p_holm, equivalence_p(delta, margin), mode, diverged) == expected
 
 
 def test_a_corrected_p_decides_equivalence():
-    assert verdict(SMALL, 0.6, "min", 1.0, p_equivalent=0.049) == "equivalent"
-    assert verdict(SMALL, 0.6, "min", 1.0, p_equivalent=0.051) == "undecided"
+    assert verdict(SMALL, 0.6, 0.049, "min") == "equivalent"
+    assert verdict(SMALL, 0.6, 0.051, "min") == "undecided"
 
 
 def test_equal_arms_are_equivalent_once_there_are_five_pairs():
-    assert verdict(_delta(*[0.0] * 4), 1.0, "min", 1.0) == "undecided"
-    assert verdict(_delta(*[0.0] * 5), 1.0, "min", 1.0) == "equivalent"
+    for n, expected in ((4, "undecided"), (5, "equivalent")):
+        delta = _delta(*[0.0] * n)
+        assert verdict(delta, 1.0, equivalence_p(delta, 1.0), "min") == expected
 
 
 def test_correlation_needs_three_pairs_and_spread():

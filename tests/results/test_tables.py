@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from ablations.results.tables import read_looks, record_look, study_table
+from ablations.results.looks import read_looks, record_look
+from ablations.results.tables import study_table
 from ablations.workspace import write_json
 from tests.results.fabricate import fabricate, write_study
 
@@ -64,7 +65,7 @@ def test_one_or_two_seeds_decide_nothing(tmp_path, seeds, finite):
     table = study_table(*make(tmp_path, values, seeds, margin=1000.0))
     assert {row.verdict for row in table.arms} == {"undecided"}
     assert math.isfinite(table.arms[0].delta.interval[0]) is finite
-    assert any("decide nothing" in note for note in table.notes)
+    assert any("no verdict: worse, same, better and noisy." in note for note in table.notes)
 
 
 def test_holes_are_counted_named_and_left_out_of_pairs(tmp_path):
@@ -119,7 +120,8 @@ def test_seeds_added_after_a_verdict_are_exploratory(tmp_path):
     assert not early.exploratory
     record_look(first, workspace, early)
     record_look(first, workspace, early)
-    assert read_looks(study, workspace) == [{"full": 3, "off": 3}]
+    (look,) = read_looks(study, workspace)
+    assert (look["n_per_arm"], look["plan"]) == ({"full": 3, "off": 3}, None)
     assert not study_table(first, workspace).exploratory
     late = study_table(study, workspace)
     assert late.exploratory
