@@ -1,25 +1,4 @@
-"""Trials that did not learn: when one counts as diverged, and whether an arm has more of them."""
-
-import math
-
-STANDARD_ERRORS = 3.0
-
-
-def is_at_chance(error: float, chance: float, examples: int) -> bool:
-    """Whether a final training error is no better than guessing.
-
-    That is, not more than three binomial standard errors below chance. Not finite counts as
-    chance, and so does an error above it.
-
-    Args:
-        error: In percent, over the training set in evaluation mode.
-        chance: Error in percent of always answering the most frequent class: 90 for ten equal
-            classes.
-        examples: In the training set.
-    """
-    share = chance / 100
-    se = 100 * math.sqrt(share * (1 - share) / examples)
-    return not error < chance - STANDARD_ERRORS * se
+"""Whether an arm has more trials that diverged than the baseline."""
 
 
 def divergence_p(arm: tuple[int, int], baseline: tuple[int, int]) -> float:

@@ -21,7 +21,7 @@ from ablations.sweep.build import Recipe, build
 from ablations.sweep.job import Order, Rehearsal
 from ablations.sweep.randomness import reset_torch
 from ablations.sweep.trial import count_parameters, floats, output_to, tests
-from ablations.sweep.watch import MetricsFile, make_logger
+from ablations.sweep.watch import MetricsFile, batch_size, make_logger
 from ablations.sweep.weights import afresh, with_start
 
 # What a row of a module's own ``layer_table()`` tells, as attributes.
@@ -137,7 +137,7 @@ class _StepCounter:
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Start counting."""
-        self.size = _batch_size(batch)
+        self.size = batch_size(batch)
         self.stack.enter_context(counter := FlopCounterMode(display=False))
         self.mode = counter
 
@@ -157,12 +157,6 @@ def _as_callback(counter: _StepCounter, namespace: str) -> Any:
     callback = importlib.import_module(f"{namespace}.callbacks").Callback
     counter.__class__ = type("StepCounter", (_StepCounter, callback), {})
     return counter
-
-
-def _batch_size(batch: Any) -> int:
-    while isinstance(batch, Mapping | list | tuple) and batch:
-        batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
-    return len(batch) if isinstance(batch, torch.Tensor) and batch.ndim else 1
 
 
 def changes(config: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, list[Any]]:

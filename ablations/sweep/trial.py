@@ -22,6 +22,7 @@ import yaml
 from ablations import __version__
 from ablations.study import InputError
 from ablations.sweep.build import Built, build
+from ablations.sweep.chance import chance_of, learned_nothing
 from ablations.sweep.commit import code_version
 from ablations.sweep.job import Order, Outcome
 from ablations.sweep.randomness import reset_torch
@@ -82,9 +83,14 @@ def _train(order: Order, started: float) -> Any:
     if order.keep_weights:
         _save_weights(built, weights)
     finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    diverged = metrics_file.diverged or any(
-        value is None and ("loss" in name.lower() or name in order.metrics)
-        for name, value in finite.items()
+    chance = chance_of(built.model, metrics, watch.examples)
+    diverged = (
+        metrics_file.diverged
+        or learned_nothing(chance, metrics)
+        or any(
+            value is None and ("loss" in name.lower() or name in order.metrics)
+            for name, value in finite.items()
+        )
     )
     commit, dirty = code_version(built.model)
     status = "diverged" if diverged else "done"
@@ -95,9 +101,11 @@ def _train(order: Order, started: float) -> Any:
         "seed": order.seed,
         "metrics": finite,
         "epochs": metrics_file.epochs,
+        "stopped_early": watch.stopped or stopped_early(built.trainer),
         "steps": int(built.trainer.global_step),
         "seconds": time.time() - started,
         "parameters": count_parameters(built.model),
+        "chance": chance,
         "attempt": order.attempt,
         "resumed": resumed,
         "started": datetime.fromtimestamp(started, UTC).isoformat(),
@@ -155,6 +163,14 @@ def tests(model: Any, data: Any) -> bool:
 
     loads = own(model, "test_dataloader") or (data is not None and own(data, "test_dataloader"))
     return own(model, "test_step") and loads
+
+
+def stopped_early(trainer: Any) -> bool:
+    """Whether a training ended before the epochs and the steps that its schedule has."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    through = [trainer.current_epoch >= epochs] if epochs is not None and epochs >= 0 else []
+    through += [trainer.global_step >= steps] if steps >= 0 else []
+    return bool(through) and not any(through)
 
 
 def count_parameters(model: torch.nn.Module) -> int:

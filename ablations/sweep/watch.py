@@ -87,6 +87,7 @@ class Watch:
         self.saved = time.monotonic()
         self.foreign = True
         self.stopped = False
+        self.examples = 0.0
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Give every shuffling loader the common order; see who needs common draws too.
@@ -119,6 +120,8 @@ class Watch:
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Draws of a training step depend on seed and step alone."""
+        seen = batch_size(batch) * trainer.num_training_batches * trainer.world_size
+        self.examples = max(self.examples, seen)
         if self.foreign:
             reseed(self.seed, "step", trainer.global_step)
 
@@ -188,6 +191,13 @@ def make_logger(namespace: str, file: MetricsFile, trainer: Any) -> Any:
             file.note(metrics, trainer.global_step if step is None else step, epoch)
 
     return type("FileLogger", (dummy,), {"log_metrics": log_metrics})()
+
+
+def batch_size(batch: Any) -> int:
+    """Examples in the first tensor of a batch, 1 where there is none."""
+    while isinstance(batch, Mapping | list | tuple) and batch:
+        batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
+    return len(batch) if isinstance(batch, torch.Tensor) and batch.ndim else 1
 
 
 def _overrides(owner: Any, method: str) -> bool:

@@ -23,6 +23,8 @@ from {module_name("pytorch_lightning")} import TwoClasses
 
 
 class Unruly(TwoClasses):
+    num_classes = 2
+
     def __init__(self, act: str = "", at: int = 6, once: str = "", **kwargs):
         super().__init__(**kwargs)
         self.act, self.at, self.once = act, at, once
@@ -52,6 +54,9 @@ class Unruly(TwoClasses):
             torch.set_anomaly_enabled(True)
 
     def on_train_epoch_end(self):
+        if self.act in ("guess", "learn"):
+            self.log("train/top1_error", 37.0 if self.act == "guess" else 36.0)
+        self.trainer.should_stop |= self.act == "stop"
         self.log("threads", float(torch.get_num_threads()))
         self.log("process", float(os.getpid()))
 """

@@ -159,6 +159,27 @@ def test_a_trial_that_diverges(unruly: Study, tmp_path: Path) -> None:
     assert [math.isfinite(loss) for loss in losses][:2] == [True, False]
 
 
+@pytest.mark.parametrize(("act", "status"), [("guess", "diverged"), ("learn", "done")])
+def test_a_net_that_has_learned_nothing_has_diverged(
+    unruly: Study, tmp_path: Path, act: str, status: str
+) -> None:
+    """Of 128 points in two classes, three standard errors of guessing are 13.26 points."""
+    assert run_trial(order(unruly, tmp_path, act=act)).status == status
+    result = result_in(tmp_path)
+    assert result["status"] == status
+    assert result["chance"] == {"metric": "train/top1_error", "level": 50.0, "examples": 128}
+
+
+@pytest.mark.parametrize(("act", "early"), [("", False), ("stop", True)])
+def test_a_schedule_that_was_cut_short_is_told(
+    unruly: Study, tmp_path: Path, act: str, early: bool
+) -> None:
+    run_trial(order(unruly, tmp_path, act=act))
+    result = result_in(tmp_path)
+    assert (result["stopped_early"], result["status"], result["chance"]) == (early, "done", None)
+    assert result["epochs"] == (1 if early else 3)
+
+
 def test_what_is_printed_is_kept(unruly: Study, tmp_path: Path) -> None:
     run_trial(order(unruly, tmp_path, act="print"))
     log = (tmp_path / "log.txt").read_text()
