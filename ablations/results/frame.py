@@ -19,6 +19,7 @@ COLUMNS = [
     "value",
     "seconds",
     "epochs",
+    "stopped_early",
     "steps",
     "parameters",
     "flops",
@@ -35,11 +36,11 @@ METRIC_PREFIX = "metrics."
 def trial_frame(study: Study, workspace: Workspace) -> pd.DataFrame:
     """A row per (arm, seed) of the study, arm by arm, also for trials without a result.
 
-    Columns: study, arm, seed, trial (its id), state, value, seconds, epochs, steps, parameters,
-    flops, commit, dirty, started and finished (ISO 8601), error (of a failed trial), and
-    ``metrics.<name>`` for whatever was logged. `value` is the arm's metric, NaN unless the trial
-    is done: what a diverged trial reports is in its metrics alone. Arms that share a trial have a
-    row each.
+    Columns: study, arm, seed, trial (its id), state, value, seconds, epochs, stopped_early,
+    steps, parameters, flops, commit, dirty, started and finished (ISO 8601), error (of a failed
+    trial), and ``metrics.<name>`` for whatever was logged. `value` is the arm's metric, NaN unless
+    the trial is done: what a diverged trial reports is in its metrics alone. Arms that share a
+    trial have a row each.
     """
     order = {arm.name: number for number, arm in enumerate(study.arms)}
     planned = sorted(trials(study), key=lambda trial: order[trial.arm])
@@ -74,7 +75,7 @@ def _row(
     if result is None:
         return row
     numbers = ("seconds", "epochs", "steps", "parameters", "flops")
-    texts = ("commit", "dirty", "started", "finished")
+    texts = ("stopped_early", "commit", "dirty", "started", "finished")
     metrics = {name: _number(value) for name, value in result["metrics"].items()}
     row |= {key: _number(result.get(key)) for key in numbers}
     row |= {key: result.get(key) for key in texts}

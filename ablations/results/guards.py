@@ -34,12 +34,11 @@ def _of_epochs(study: Study, done: pd.DataFrame, rows: Sequence[Row]) -> Iterato
     if unequal:
         each = [f"{arm} {_range(epochs[arm])}" for arm in [study.baseline, *unequal]]
         yield Caution(f"Unequal epochs: {listed(each)}.", dict.fromkeys(unequal, "≠ epochs"))
-    if "stopped_early" in done:
-        cut = done.loc[done["stopped_early"] == True, "arm"].value_counts(sort=False)  # noqa: E712
-        if len(cut):
-            each = [f"{arm} ({n})" for arm, n in cut.items()]
-            told = f"Trials that ended before the epochs of their schedule: {listed(each)}."
-            yield Caution(told, dict.fromkeys(map(str, cut.index), "cut short"))
+    cut = done["arm"][done["stopped_early"].eq(True)].value_counts(sort=False)
+    if len(cut):
+        each = [f"{arm} ({n})" for arm, n in cut.items()]
+        told = f"Trials that ended before their schedule did: {listed(each)}."
+        yield Caution(told, dict.fromkeys(map(str, cut.index), "cut short"))
 
 
 def _range(values: Sequence[float]) -> str:

@@ -14,8 +14,11 @@ from ablations.workspace import Workspace, write_json
 METRIC = "test/top1_error"
 
 
-def write_study(folder: Path, arms: Sequence[str], seeds: int = 6, **extra: Any) -> Study:
-    """A study file whose first arm is the baseline; each other arm sets its own number."""
+def write_study(folder: Path, arms: Sequence[str], seeds: Any = 6, **extra: Any) -> Study:
+    """A study file whose first arm is the baseline; each other arm sets its own number.
+
+    A key of `extra` replaces one of the file, None removes it.
+    """
     folder.mkdir(exist_ok=True)
     (folder / "base.yaml").write_text("model: {class_path: a.B, init_args: {switch: 0}}\n")
     content = {
@@ -27,6 +30,7 @@ def write_study(folder: Path, arms: Sequence[str], seeds: int = 6, **extra: Any)
         "seeds": seeds,
         **extra,
     }
+    content = {key: value for key, value in content.items() if value is not None}
     file = folder / "known.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_study(file)

@@ -4,8 +4,11 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from ablations.results.looks import read_looks, record_look
+from ablations.results.frame import trial_frame
+from ablations.results.looks import read_looks, record_look, standings
 from ablations.results.tables import study_table
+from ablations.results.wording import answer
+from ablations.study import SeedPlan
 from ablations.workspace import write_json
 from tests.results.fabricate import fabricate, write_study
 
@@ -149,3 +152,105 @@ def test_changes_are_those_written_where_no_rehearsal_told_more(tmp_path):
     row = study_table(study, workspace).arms[0]
     assert row.changes == {"model.init_args.switch": [0, 1]}
     assert row.parameters == 12_000
+
+
+def test_an_unpaired_study_uses_welch(tmp_path):
+    study, workspace = make(tmp_path, pairing="none")
+    worse = study_table(study, workspace).arms[0]
+    test = stats.ttest_ind(VALUES["worse"], FULL, equal_var=False)
+    assert worse.delta.p == pytest.approx(test.pvalue)
+    assert worse.delta.interval == pytest.approx(tuple(test.confidence_interval()))
+    lost = {"full": FULL, "off": ["failed", "failed", 4.2, 4.3, 4.4, 4.6]}
+    table = study_table(*make(tmp_path / "lost", lost, pairing="none"))
+    assert table.arms[0].delta.counts == (4, 6)
+    assert table.notes[0].startswith("Interval: 95%, Welch's t over unpaired seeds:")
+    assert not any("Pairs left out" in note for note in table.notes)
+    assert "(4 unpaired seeds)" in answer(table)
+
+
+PLAN = {"start": 3, "max": 9, "step": 3}
+LONG = [*FULL, 3.2, 3.1, 3.3]
+CLEAR = [v + d for v, d in zip(LONG, [5, 5.1, 4.9, 5, 5.2, 4.8, 5, 5.1, 4.9], strict=True)]
+OPEN = [v + d for v, d in zip(LONG, [0.5, -0.4, 0.1, 0.3, -0.3, 0.2, 0, 0.1, -0.2], strict=True)]
+
+
+def test_planned_looks_are_replayed_and_seeds_not_wanted_are_not_missing(tmp_path):
+    values = {"full": LONG[:6], "clear": CLEAR[:3], "open": OPEN[:6]}
+    study, workspace = make(tmp_path, values, seeds=PLAN, margin=1.0)
+    early = study_table(replace(study, margin=None), workspace)
+    clear, open_ = early.arms
+    assert (clear.verdict, clear.pairs, clear.planned) == ("worse", 3, 3)
+    assert (open_.verdict, open_.pairs, open_.n, open_.planned) == ("undecided", 6, 6, 9)
+    standing = standings(study, trial_frame(study, workspace))["open"]
+    assert open_.delta.interval == standing.delta.interval
+    plain = stats.ttest_rel(OPEN[:6], LONG[:6]).confidence_interval()
+    assert open_.delta.interval[0] < plain.low
+    assert (early.baseline.planned, early.unfinished, early.exploratory) == (9, 6, False)
+    assert clear.marks == ("probably overstated", "n = 3", "≠ parameters")
+    assert open_.further is None
+    said = "\n".join(early.notes)
+    assert "repeated so that it holds at every planned look" in said
+    assert "Looks are planned at 3, 6 and 9 seeds." in said
+    assert "Decided before the last look: clear at 3 seeds." in said
+    assert "probably overstated: clear." in said
+    assert "Still open, with 9 seeds at the next look: open." in said
+    assert "Still to come: 6 of 21 trials." in said
+    whole = study_table(study, workspace)
+    assert [row.verdict for row in whole.arms] == ["worse", "equivalent"]
+    assert (whole.unfinished, whole.baseline.planned) == (0, 6)
+    assert "*" not in whole.arms[1].marks
+
+
+def test_planned_looks_before_the_first_and_after_the_last(tmp_path):
+    values = {"full": LONG[:2], "clear": CLEAR[:3], "open": OPEN[:1]}
+    none = study_table(*make(tmp_path / "none", values, seeds=PLAN))
+    assert {row.verdict for row in none.arms} == {"undecided"}
+    assert all(math.isnan(row.delta.p) for row in none.arms)
+    assert none.unfinished == 3
+    values = {"full": LONG, "clear": CLEAR, "open": OPEN}
+    last = study_table(*make(tmp_path / "last", values, seeds=PLAN))
+    assert (last.unfinished, last.arms[1].standing.open, last.arms[1].pairs) == (0, False, 9)
+    assert last.arms[0].n == 3
+    assert "Trials beyond an arm's stop are not looked at: clear (6)." in last.notes
+
+
+def test_planned_looks_are_not_exploratory_others_are(tmp_path):
+    values = {"full": LONG, "open": OPEN}
+    study, workspace = make(tmp_path, values, seeds=PLAN)
+    first = replace(study, plan=None, seeds=study.seeds[:3])
+    record_look(study, workspace, study_table(study, workspace))
+    assert not study_table(study, workspace).exploratory
+    longer = replace(study, plan=SeedPlan(3, 12, 3), seeds=tuple(range(12)))
+    assert not study_table(longer, workspace).exploratory
+    record_look(first, workspace, study_table(first, workspace))
+    assert study_table(study, workspace).exploratory
+    assert [look["plan"] for look in read_looks(study, workspace)] == [[3, 6, 9], None]
+
+
+def test_a_plan_extended_after_its_verdict_is_exploratory(tmp_path):
+    values = {"full": LONG, "open": OPEN}
+    study, workspace = make(tmp_path, values, seeds=PLAN)
+    record_look(study, workspace, study_table(study, workspace))
+    longer = replace(study, plan=SeedPlan(3, 12, 3), seeds=tuple(range(12)))
+    more = {arm: [None] * 9 + [3.0, 3.1, 3.3] for arm in values}
+    fabricate(longer, workspace.root, more)
+    assert study_table(longer, workspace).exploratory
+
+
+def test_further_metrics_stand_beside_without_verdicts(tmp_path):
+    metrics = ["test/top1_error", "train/top1_error", "train/loss"]
+    study = write_study(tmp_path, ["full", "off"], 6, metric=None, metrics=metrics)
+    workspace = fabricate(study, tmp_path / "runs", {})
+    for at, value in enumerate(FULL):
+        for arm, logged in (("full", value / 2), ("off", value / 2 + 0.1 * at)):
+            column = [None] * at + [value if at or arm == "full" else "diverged"]
+            fabricate(study, workspace.root, {arm: column}, logged={"train/top1_error": logged})
+    base, off = study_table(study, workspace).rows
+    assert [reading.metric.name for reading in off.beside] == metrics[1:]
+    error, loss = off.beside
+    assert (error.n, base.beside[0].n, error.delta.n) == (5, 6, 5)
+    assert error.delta.mean == pytest.approx(0.3)
+    test = stats.ttest_rel([0.1 * at for at in range(1, 6)], [0] * 5)
+    assert error.delta.interval == pytest.approx(tuple(test.confidence_interval()))
+    assert base.beside[0].mean == pytest.approx(sum(FULL) / 12)
+    assert (loss.mean, loss.delta.mean) == (pytest.approx(0.1), 0)
