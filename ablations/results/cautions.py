@@ -105,7 +105,8 @@ def _of_plan(
     beyond = frame[~frame.index.isin(counted.index) & frame["state"].isin(ENDED)]
     if len(beyond):
         per_arm = [f"{arm} ({n})" for arm, n in beyond["arm"].value_counts(sort=False).items()]
-        yield Caution(f"Trials beyond an arm's stop are not looked at: {listed(per_arm)}.")
+        told = "Trials beyond the seeds that the plan wants are not looked at"
+        yield Caution(f"{told}: {listed(per_arm)}.")
 
 
 def _of_looks(rows: Sequence[Row], grown: Sequence[Mapping[str, int]]) -> Iterator[str]:

@@ -70,7 +70,7 @@ def columns(table: DeltaTable) -> list[Column]:
         Column("r", of_arms(*(_correlation(row) for row in rows)), needed=False),
         Column("failed", tuple(str(row.failed or "") for row in rows), needed=False),
         Column("diverged", tuple(str(row.diverged or "") for row in rows), needed=False),
-        Column("marks", tuple(", ".join(_words(row)) for row in rows), needed=False),
+        Column("marks", tuple("; ".join(_words(row)) for row in rows), needed=False),
         Column("parameters", tuple(quantity(row.parameters) for row in rows), True, False),
         Column("FLOPs", tuple(quantity(row.flops) for row in rows), True, False),
         Column("seconds", tuple(duration(row.seconds) for row in rows), True, False),

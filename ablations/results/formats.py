@@ -22,7 +22,7 @@ _GAP = 2
 # Columns whose cells may be folded, and the least that they are folded to.
 _FOLDED = {"arm": 16, "marks": 12}
 # What a narrow terminal does without; the notes name lost trials, and Holm's p decides.
-_DISPENSABLE = ("sign-flip", "r", "diverged", "failed", "p", "SD")
+_DISPENSABLE = ("sign-flip", "r", "diverged", "failed", "p", "SD", "mean")
 _BESIDE = "Beside it, without verdicts"
 
 
@@ -46,9 +46,9 @@ def to_rich(table: DeltaTable, width: int = 100) -> RenderableType:
         Text(table.question, style="bold"),
         Text(heading(table), style="dim"),
         Text(),
-        _block(table, _fitting([column for column in found if not column.cost], width)),
+        _block(table, _fitting([column for column in found if not column.cost], width), width),
         *_beside(table, width),
-        _block(table, [found[0], *(column for column in found if column.cost)]),
+        _block(table, [found[0], *(column for column in found if column.cost)], width),
         Text(answer(table), style="bold"),
         *(Text(note, style="dim") for note in table.notes),
     )
@@ -64,31 +64,44 @@ def _beside(table: DeltaTable, width: int) -> list[RenderableType]:
             blocks.append([arms])
         blocks[-1].append(column)
     head = Text(f"{_BESIDE}: mean ± SD of {table.baseline.arm}, deltas with 95% intervals")
-    return [head, *(_block(table, block) for block in blocks)] if blocks else []
+    return [head, *(_block(table, block, width) for block in blocks)] if blocks else []
 
 
 def _fitting(found: list[Column], width: int) -> list[Column]:
     for head in _DISPENSABLE:
-        least = (min(column.width, _FOLDED.get(column.head, width)) + _GAP for column in found)
-        if sum(least) - _GAP > width:
+        if _needed(found) > width:
             found = [column for column in found if column.head != head]
     return found
 
 
-def _block(table: DeltaTable, shown: Sequence[Column]) -> RenderableType:
+def _needed(found: Sequence[Column]) -> int:
+    return sum(_least(column) + _GAP for column in found) - _GAP
+
+
+def _least(column: Column) -> int:
+    return min(column.width, _FOLDED.get(column.head, column.width))
+
+
+def _block(table: DeltaTable, shown: Sequence[Column], width: int) -> RenderableType:
+    fits = _needed(shown) <= width
     block = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
     for column in shown:
+        folded = column.head in (*_FOLDED, "changes")
         block.add_column(
             column.head,
             justify="left" if column.is_words else "right",
-            no_wrap=column.head not in (*_FOLDED, "changes"),
+            no_wrap=not folded,
+            min_width=_least(column) if fits and column.head in _FOLDED else None,
             overflow="fold",
             style="bold" if column.head == "delta" else None,
         )
     for number, row in enumerate(table.rows):
         colour = _COLOURS.get(row.verdict, "")
         texts = (
-            Text(column.cells[number], colour if column.head in ("delta", "verdict") else "")
+            Text(
+                column.cells[number].replace("; ", "\n" if column.head == "marks" else "; "),
+                colour if column.head in ("delta", "verdict") else "",
+            )
             for column in shown
         )
         block.add_row(*texts)

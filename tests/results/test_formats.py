@@ -7,8 +7,8 @@ import pytest
 
 from ablations.results.formats import render
 from ablations.results.tables import study_table
-from tests.results.fabricate import fabricate, write_study
-from tests.results.test_tables import VALUES, make
+from tests.results.fabricate import METRIC, fabricate, write_study
+from tests.results.test_tables import CLEAR, LONG, OPEN, PLAN, VALUES, make
 
 TOP = ["schema", "study", "question", "metric", "mode", "baseline", "margin", "arms"]
 ARM = ["arm", "changes", "n", "pairs", "n_pairs", "mean", "sd", "delta", "interval"]
@@ -119,3 +119,79 @@ def test_html_escapes(tmp_path):
     parser.feed(page)
     assert "<full>" in cells
     assert "a&b" in cells
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """A table with long marks and two metrics beside."""
+    folder = tmp_path / "planned"
+    study = write_study(
+        folder,
+        ["full", "clear", "open"],
+        PLAN,
+        metric=None,
+        metrics=[METRIC, "train/loss", "val/loss"],
+    )
+    values = {"full": LONG[:6], "clear": [*CLEAR[:2], "diverged"], "open": OPEN[:6]}
+    logged = {"train/loss": 1.5, "val/loss": 20.0}
+    return study_table(study, fabricate(study, folder / "runs", values, logged=logged))
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_marks_stand_in_their_rows_at_any_width(planned, width):
+    from ablations.results.formats import to_text
+
+    text = to_text(planned, width)
+    assert max(map(len, text.splitlines())) <= width
+    row = text.split("\nclear ")[1].split("\nopen ")[0]
+    words = [word for word in ("n = 2", "given that", "trains", "≠ parameters") if word in row]
+    assert len(words) == 4
+
+
+def test_an_asterisk_says_that_a_note_explains_the_verdict(tmp_path):
+    values = {"full": VALUES["full"], "better": [*VALUES["better"][:5], "diverged"]}
+    table = study_table(*make(tmp_path, values))
+    assert "undecided*" in render(table)
+    assert "| undecided\\* |" in render(table, "markdown")
+    assert json.loads(render(table, "json"))["arms"][1]["verdict"] == "undecided"
+
+
+def test_metrics_beside_are_brief_in_text_and_whole_elsewhere(planned):
+    text = render(planned)
+    head = text.index("Beside it, without verdicts")
+    block = text[head : text.index("parameters  FLOPs")].splitlines()
+    assert block[1].split() == ["arm", "train/loss", "val/loss"]
+    assert block[3].split() == ["full", "1.50", "±", "0.00", "20.00", "±", "0.00"]
+    assert len(block) < 9
+    lines = render(planned, "markdown").splitlines()
+    rows = [line for line in lines if line.startswith(("| train/loss |", "| val/loss |"))]
+    assert len(rows) == 6
+    assert rows[0] == "| train/loss | full | **baseline** |  | 6 | 1.50 | 0.00 |"
+    assert render(planned, "latex").count(r"\toprule") == 2
+    assert render(planned, "html").count("<table") == 2
+    arms = json.loads(render(planned, "json"))["arms"]
+    assert [reading["metric"] for reading in arms[0]["beside"]] == ["train/loss", "val/loss"]
+    assert arms[0]["beside"][0] == {
+        "metric": "train/loss",
+        "mode": "min",
+        "n": 6,
+        "n_pairs": 6,
+        "mean": 1.5,
+        "sd": 0.0,
+        "delta": 0.0,
+        "interval": [None, None],
+    }
+
+
+def test_json_tells_what_a_verdict_stands_on(table, planned):
+    _, worse, same, *_ = json.loads(render(table, "json"))["arms"]
+    row = table.arms[1]
+    assert (same["margin"], same["verdict"], worse["n_pairs"]) == (0.5, "equivalent", 6)
+    assert same["p_equivalent"] == row.judgement.p_equivalent < 0.05
+    assert same["interval_90"] == list(row.delta.interval_90)
+    assert same["p_sign_flip"] == row.delta.p_sign_flip
+    assert same["detectable"] == row.judgement.detectable
+    assert (same["flags"], same["marks"], same["planned_look"]) == ([], ["≠ parameters"], None)
+    _, clear, open_ = json.loads(render(planned, "json"))["arms"]
+    assert open_["planned_look"] == {"seeds": 3, "open": True, "early": False}
+    assert clear["p_diverged"] == planned.arms[0].divergence_p < 1
