@@ -74,27 +74,78 @@ def init(
 
 @app.command()
 def plan(
-    study: StudyName,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STUDY",
+            help="A study file, or the name of a shipped study; not needed with --pilot or --sd.",
+            autocompletion=_complete,
+        ),
+    ] = None,
     workspace: WorkspaceFolder = Path("runs"),
     layers: Annotated[
         str | None, typer.Option(metavar="ARM", help="Show all layers of this arm.")
     ] = None,
     format: TextFormat = "text",
+    pilot: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="Plan seeds by what this study measured.")
+    ] = None,
+    sd: Annotated[
+        float | None, typer.Option(help="Plan seeds by this SD of one arm over seeds.")
+    ] = None,
+    correlation: Annotated[
+        float | None, typer.Option(help="Of two arms over paired seeds; the pilot's, or 0.")
+    ] = None,
+    effect: Annotated[
+        list[float] | None, typer.Option(help="A difference to see; may be repeated.")
+    ] = None,
+    arms: Annotated[
+        int | None, typer.Option(min=1, help="Arms beside the baseline; the study's.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Per arm; the study's.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Of equivalence; the study's.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Of one trial; the pilot's.")] = None,
 ) -> None:
-    """Show what a study would train; creates nothing."""
-    from ablations.commands.layers import show_layers
-    from ablations.commands.plan import plan as make
-    from ablations.commands.plan import show_plan
+    """Show what a study would train, or how many seeds it needs; creates nothing."""
+    if pilot is None and sd is None:
+        for option, value in {
+            "--correlation": correlation,
+            "--effect": effect or None,
+            "--arms": arms,
+            "--seeds": seeds,
+            "--margin": margin,
+            "--seconds": seconds,
+        }.items():
+            if value is not None:
+                raise InputError("goes with --pilot or --sd", file=option)
+        if study is None:
+            raise InputError("name a study, or what to plan seeds by: --pilot STUDY or --sd NUMBER")
+        from ablations.commands.layers import show_layers
+        from ablations.commands.plan import plan as make
+        from ablations.commands.plan import show_plan
 
-    loaded, place = _recorded(study, workspace)
+        loaded, place = _recorded(study, workspace)
+        if layers is not None:
+            loaded.arm(layers)
+        planned = make(loaded, place)
+        if format == "json":
+            _json(planned)
+        else:
+            show_plan(loaded, planned, _console())
+            show_layers(loaded, planned, _console(), layers)
+        return
     if layers is not None:
-        loaded.arm(layers)
-    planned = make(loaded, place)
+        raise InputError("does not go with --pilot or --sd", file="--layers")
+    from ablations.commands.power import power_plan, show_power, spread_over_seeds
+
+    before = None if pilot is None else _recorded(pilot, workspace)
+    noise = spread_over_seeds(before, sd, correlation, seconds)
+    asked = load_study(study) if study is not None else before and before[0]
+    answer = power_plan(noise, asked, effect or (), arms, seeds, margin)
     if format == "json":
-        _json(planned)
+        _json(answer)
     else:
-        show_plan(loaded, planned, _console())
-        show_layers(loaded, planned, _console(), layers)
+        show_power(answer, _console())
 
 
 @app.command()
