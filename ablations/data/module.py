@@ -37,6 +37,7 @@ class PackedData:
         validation: float = 0.1,
         limit: int | None = None,
         classes: Sequence[int] | None = None,
+        evaluate_training: int = 0,
         resident_gib: float = 2.0,
         num_workers: int = 4,
     ) -> None:
@@ -68,6 +69,9 @@ class PackedData:
             limit: Train on this many images only, the same ones for every seed. All without it.
             classes: Images of these labels only, in all splits; they become 0, 1, ... in this
                 order. The mean image and the colours stay those of all training images.
+            evaluate_training: So many of the training images, the same ones for every seed, are
+                given again after each epoch as a second validation loader: as they are in testing,
+                without augmentation.
             resident_gib: Splits whose decoded pixels (a byte each) take at most this many GiB lie
                 on the device whole; larger ones are read as they are needed.
             num_workers: Threads that read, decode and augment ahead of the training where images
@@ -91,6 +95,11 @@ class PackedData:
             validation,
             limit,
         )
+        if evaluate_training < 0 or (evaluate_training and not validation):
+            raise ValueError(
+                "evaluate_training must be at least 0, and 0 without validation images"
+            )
+        self.evaluate_training = evaluate_training
         self.resident_gib, self.num_workers = resident_gib, num_workers
         self.classes = None if classes is None else list(classes)
         # read now: whatever is seeded during training must not move the order
@@ -132,12 +141,24 @@ class PackedData:
         )
 
     def val_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
-        """Validation batches; an empty list where no images are held out."""
-        samples = self._training_and_validation()[1]
+        """Validation batches, then those of training images; an empty list where none are held out.
+
+        The batches alone where there is one kind.
+        """
+        training, samples = self._training_and_validation()
         if not len(samples):
             return []
-        feed = self._feed("train", samples)
-        return EvaluationBatches(feed, self.batch_size, self._size, share=self._share)
+        parts = [samples]
+        if self.evaluate_training:
+            chosen = shuffle(training, "evaluate_training")[: self.evaluate_training]
+            parts.append(chosen.sort().values)
+        made = [
+            EvaluationBatches(
+                self._feed("train", part), self.batch_size, self._size, share=self._share
+            )
+            for part in parts
+        ]
+        return made if self.evaluate_training else made[0]
 
     def test_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
         """Test batches; an empty list where the data set has no test images."""

@@ -32,12 +32,13 @@ class Classifier(LightningModule):
     Logged once for each epoch and stage, the means over its examples: ``train/loss`` (cross
     entropy in nats) and ``train/top1_error``, with more than five classes also
     ``train/top5_error``, in percent; ``val/`` and ``test/`` the same. Training errors are those
-    of the training batches as they were met, dropout included. Test images may come as ten views,
-    (B, 10, C, H, W), the fifth the centre crop: ``test/`` is then about the centre crop, and
-    ``test/top1_error_ten_crop`` about the mean of the ten softmax outputs (section 4.1). Testing
-    also logs what local response normalisation divides by (see `ranges.Ranges`). `test_step`
-    returns ``probabilities`` (B, classes), of the centre crop, ``targets`` (B,) and, of ten
-    views, ``probabilities_ten_crop``.
+    of the training batches as they were met, dropout included; a second validation loader is taken
+    for training images, as ``train/eval_loss``, ``train/eval_top1_error`` and so on. Test images
+    may come as ten views, (B, 10, C, H, W), the fifth the centre crop: ``test/`` is then about the
+    centre crop, and ``test/top1_error_ten_crop`` about the mean of the ten softmax outputs (section
+    4.1). Testing also logs what local response normalisation divides by (see `ranges.Ranges`).
+    `test_step` returns ``probabilities`` (B, classes), of the centre crop, ``targets`` (B,) and, of
+    ten views, ``probabilities_ten_crop``.
 
     The seed is `torch.initial_seed()` at construction: weights and dropout are keyed by it.
     """
@@ -151,8 +152,8 @@ class Classifier(LightningModule):
             dropout.step = (self.current_epoch, batch_idx, self.global_rank)
         return self._judged("train", batch, batch_idx)[0]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._judged("val", batch, batch_idx)
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._judged("train_eval" if dataloader_idx else "val", batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         images, labels = batch
@@ -175,6 +176,8 @@ class Classifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._log("val")
+        if "train_eval" in self._sums:
+            self._log("train_eval", "train/eval_{}")
 
     def on_test_epoch_start(self) -> None:
         self._ranges = Ranges(self.network)

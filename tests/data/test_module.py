@@ -266,6 +266,8 @@ def test_wrong_arguments_are_refused() -> None:
         {"padding": -1},
         {"validation": 1.0},
         {"limit": 0},
+        {"evaluate_training": -1},
+        {"evaluate_training": 5, "validation": 0},
     ]
     for arguments in wrong:
         with pytest.raises(ValueError, match="must be"):

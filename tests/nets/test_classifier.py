@@ -116,6 +116,25 @@ def test_every_stage_is_logged_once_an_epoch():
     }
 
 
+def test_training_images_are_judged_again_in_evaluation_mode():
+    digits = PackedDataModule("digits", batch_size=16, limit=60, evaluate_training=50)
+    net, fit = model(), trainer(max_epochs=2)
+    fit.fit(net, digits)
+    batches = list(digits.val_dataloader()[1])
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    with torch.no_grad():
+        logits = net.eval()(images)
+    wrong = 100 * (logits.argmax(1) != labels).float().mean()
+    logged = fit.callback_metrics
+    assert len(labels) == 50 and {len(batch[1]) for batch in batches} == {16, 2}
+    assert logged["train/eval_top1_error"] == pytest.approx(wrong.item())
+    assert logged["train/eval_loss"] == pytest.approx(F.cross_entropy(logits, labels).item())
+    # What else is logged is as without it.
+    plain = trainer(max_epochs=2)
+    plain.fit(model(), PackedDataModule("digits", batch_size=16, limit=60))
+    assert plain.callback_metrics.items() <= logged.items()
+
+
 def test_ten_steps_follow_the_printed_update():
     """v <- 0.9 v - 0.0005 eps w - eps g; w <- w + v (section 5), from fresh gradients."""
     net, twin = model(), model()
