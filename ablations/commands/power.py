@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ablations.results.frame import trial_frame, values_by_seed
+from ablations.results.frame import compared_by_seed, trial_frame
 from ablations.results.numbers import fixed
 from ablations.results.planning import (
     MOST_SEEDS,
@@ -87,7 +87,7 @@ def spread_over_seeds(
 
 def _measured(study: Study, workspace: Workspace) -> Spread:
     frame = trial_frame(study, workspace)
-    matrix = values_by_seed(frame)
+    matrix = compared_by_seed(frame)
     sd, df = pooled_sd([matrix[arm].to_numpy() for arm in matrix])
     others = [arm for arm in matrix if arm != study.baseline]
     pairs = [seed_correlation(matrix[arm], matrix[study.baseline]) for arm in others]

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablations.study import Study, Trial, trials
+from ablations.results.threshold import first_crossing
+from ablations.study import Metric, Study, Trial, trials
 from ablations.workspace import State, Workspace, read_json
 
 COLUMNS = [
@@ -17,6 +18,8 @@ COLUMNS = [
     "trial",
     "state",
     "value",
+    "compared",
+    "time",
     "seconds",
     "epochs",
     "stopped_early",
@@ -36,11 +39,16 @@ METRIC_PREFIX = "metrics."
 def trial_frame(study: Study, workspace: Workspace) -> pd.DataFrame:
     """A row per (arm, seed) of the study, arm by arm, also for trials without a result.
 
-    Columns: study, arm, seed, trial (its id), state, value, seconds, epochs, stopped_early,
-    steps, parameters, flops, commit, dirty, started and finished (ISO 8601), error (of a failed
-    trial), and ``metrics.<name>`` for whatever was logged. `value` is the arm's metric, NaN unless
-    the trial is done: what a diverged trial reports is in its metrics alone. Arms that share a
-    trial have a row each.
+    Columns: study, arm, seed, trial (its id), state, value, compared, time, seconds, epochs,
+    stopped_early, steps, parameters, flops, commit, dirty, started and finished (ISO 8601), error
+    (of a failed trial), and ``metrics.<name>`` for whatever was logged. `value` is the arm's
+    metric, NaN unless the trial is done: what a diverged trial reports is in its metrics alone.
+    Arms that share a trial have a row each.
+
+    For a metric that is the time to a threshold, `time` is the first crossing in epochs, infinity
+    where there is none, and `value` the same censored at the budget: the fewest epochs after which
+    any trial had not crossed, or all epochs. `compared` is what deltas are taken of: the logarithm
+    of such a value, for any other metric the value itself.
     """
     order = {arm.name: number for number, arm in enumerate(study.arms)}
     planned = sorted(trials(study), key=lambda trial: order[trial.arm])
@@ -50,6 +58,13 @@ def trial_frame(study: Study, workspace: Workspace) -> pd.DataFrame:
     results |= {trial: workspace.result(trial) for trial in just}
     rows = [_row(study, workspace, t, states.get(t.id), results[t.id]) for t in planned]
     frame = pd.DataFrame(rows)
+    frame = frame.assign(compared=frame["value"], time=np.nan)
+    asked = {m for a in study.arms for m in (study.metric_of(a.name), *study.beside) if m.threshold}
+    if asked:
+        done = frame[frame["state"] == "done"].drop_duplicates("trial")
+        log = curves(done, workspace).sort_values("epoch")
+        for metric in asked:
+            _add_times(frame, study, metric, log)
     return frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
 
 
@@ -83,6 +98,26 @@ def _row(
     if row["state"] == "done":
         row["value"] = metrics.get(study.metric_of(trial.arm).name, np.nan)
     return row
+
+
+def _add_times(frame: pd.DataFrame, study: Study, metric: Metric, log: pd.DataFrame) -> None:
+    """The time to a threshold of every finished trial, as its metric of that name, in place."""
+    threshold = metric.threshold
+    assert threshold is not None
+    sign = -1 if threshold.above else 1
+    found = {
+        trial: first_crossing(curve["epoch"] + 1, sign * curve["value"], sign * threshold.level)
+        for trial, curve in log[log["name"] == threshold.metric].groupby("trial")
+    }
+    time = frame["trial"].map(found).astype(float)
+    late = np.isinf(time)
+    budget = frame["epochs"][late].min() if late.any() else frame["epochs"].max()
+    value = time.clip(upper=budget)
+    frame[METRIC_PREFIX + metric.name] = value
+    mine = np.array([study.metric_of(arm) == metric for arm in frame["arm"]])
+    frame.loc[mine, "time"] = time[mine]
+    frame.loc[mine, "value"] = value[mine]
+    frame.loc[mine, "compared"] = np.log(value[mine])
 
 
 def _number(value: Any) -> float:
@@ -130,6 +165,11 @@ def values_by_seed(frame: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"more than one row for {named}")
     arms = list(dict.fromkeys(frame["arm"]))
     return frame.pivot(index="seed", columns="arm", values="value").reindex(columns=arms)
+
+
+def compared_by_seed(frame: pd.DataFrame) -> pd.DataFrame:
+    """What deltas are taken of, as :func:`values_by_seed`."""
+    return values_by_seed(frame.assign(value=frame["compared"]))
 
 
 def curves(frame: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
