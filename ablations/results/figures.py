@@ -22,8 +22,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ablations.results.numbers import interval_text, signed
+from ablations.results.frame import values_by_seed
+from ablations.results.interactions import design_of
 from ablations.results.rows import DeltaTable, Row
+from ablations.results.scale import delta_interval_text, delta_text
 from ablations.results.statistics import MIN_PAIRS_FOR_VERDICT
 from ablations.results.wording import digits_for, is_percentage
 from ablations.study import Study
@@ -106,7 +108,11 @@ def forest_plot(table: DeltaTable, colours: Colours) -> Figure:
         axes.set_xlim(*_reach(table))
         percent = is_percentage(metric.name, [row.mean for row in table.rows])
         unit = " (percentage points)" if percent else ""
-        axes.set_xlabel(f"change of {metric.name} against {table.baseline.arm}{unit}")
+        if metric.threshold is None:
+            axes.set_xlabel(f"change of {metric.name} against {table.baseline.arm}{unit}")
+        else:
+            axes.set_xlabel(f"{metric.name}: ratio to {table.baseline.arm}")
+            axes.xaxis.set_major_formatter(lambda log, _: f"×{math.exp(log):.3g}")
         sides = ("better", "worse") if metric.mode == "min" else ("worse", "better")
         for text, side in ((f"← {sides[0]}   ", "right"), (f"   {sides[1]} →", "left")):
             axes.text(
@@ -134,8 +140,8 @@ def _forest_row(axes: Axes, row: Row, y: int, colour: str, digits: int) -> None:
     claimed = row.claim and row.claim.delta_for(row.metric)
     if claimed:
         axes.plot(claimed.number, y, "*", markersize=12, color="white", markeredgecolor=_INK)
-    mean = signed(row.delta.mean, digits) if row.pairs else "no pairs"
-    numbers = f"{mean} {interval_text(row.delta.interval, digits)}"
+    mean = delta_text(row.metric, row.delta.mean, digits) if row.pairs else "no pairs"
+    numbers = f"{mean} {delta_interval_text(row.metric, row.delta.interval, digits)}"
     place = axes.get_yaxis_transform()
     axes.text(1.02, y, numbers, transform=place, va="center", fontsize=9)
     axes.text(
@@ -183,7 +189,7 @@ def learning_curves(log: pd.DataFrame, study: Study, colours: Colours) -> Figure
     not followed over epochs; None where neither was. Of ten epochs or more,
     the first fifth may run off the axis.
     """
-    chosen = _followed(log, study.metric.name)
+    chosen = _followed(log, study.metric.logged)
     if chosen is None:
         return None
     measure, log = chosen
@@ -261,6 +267,65 @@ def _curve_legend(log: pd.DataFrame, study: Study) -> list[Line2D | Patch]:
         ),
         Patch(color=_FAINT, alpha=0.3, linewidth=0, label="least to greatest over seeds"),
     ]
+
+
+def interaction_plot(frame: pd.DataFrame, study: Study) -> Figure | None:
+    """A panel for each interaction of two factors: where the lines are parallel there is none.
+
+    The metric over the levels of one factor, a line for each level of the other; a dot for each
+    seed, less what the seed adds to all cells. None where the study is no two-level design.
+    """
+    design = design_of(study)
+    matrix = values_by_seed(frame).dropna()
+    pairs = [term for term in design.terms() if len(term.factors) == 2] if design else []
+    if not pairs or matrix.empty:
+        return None
+    levels = {arm.name: arm.levels for arm in study.arms}
+    centred = matrix.sub(matrix.mean(axis=1), axis=0) + matrix.to_numpy().mean()
+    long = centred.melt(ignore_index=False, var_name="arm", value_name="value").reset_index()
+    for factor in study.arms[0].levels:
+        long[factor] = [levels[arm][factor] for arm in long["arm"]]
+    across = min(len(pairs), 3)
+    down = math.ceil(len(pairs) / across)
+    with _style():
+        figure = Figure(figsize=(max(4.2, 2.9 * across), 3.0 * down), layout="constrained")
+        grid = figure.subplots(down, across, sharey=True, squeeze=False)
+        for axes, term in zip(grid.flat, pairs, strict=False):
+            _interaction(axes, long, *term.factors)
+            axes.set_title(_wrapped(term.label, 34))
+        for axes in grid.flat[len(pairs) :]:
+            axes.remove()
+        unit = " (%)" if is_percentage(study.metric.name, matrix.to_numpy().ravel()) else ""
+        figure.supylabel(study.metric.name + unit, fontsize=10)
+    return figure
+
+
+def _interaction(axes: Axes, long: pd.DataFrame, one: str, other: str) -> None:
+    cells = long.groupby(["seed", one, other], sort=False)["value"].mean().reset_index()
+    first, second = (list(dict.fromkeys(long[factor])) for factor in (one, other))
+    shared: dict[str, Any] = {
+        "data": cells,
+        "x": one,
+        "y": "value",
+        "hue": other,
+        "order": first,
+        "hue_order": second,
+        "palette": _PALETTE[:2],
+        "ax": axes,
+    }
+    sns.stripplot(**shared, dodge=0.25, jitter=False, size=3.5, alpha=0.55, legend=False)
+    sns.pointplot(
+        **shared,
+        dodge=0.25,
+        errorbar=None,
+        markers=["o", "s"],
+        linestyles=["-", "--"],
+        linewidth=1.6,
+        markersize=6,
+    )
+    axes.set(xlabel=one, ylabel="")
+    axes.legend(title=other, fontsize=8, title_fontsize=8)
+    sns.despine(ax=axes)
 
 
 def completeness_matrix(frame: pd.DataFrame) -> Figure:
