@@ -1,0 +1,133 @@
+"""From the stored predictions of a study: would more seeds or more test examples help?"""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablations.results.crossed import Crossed, crossed_interval
+from ablations.results.frame import predictions
+from ablations.results.numbers import interval_text, signed
+from ablations.results.sections import Section, plain
+from ablations.study import Study, Trial, trials
+from ablations.workspace import Workspace
+
+Wrong = NDArray[np.bool_]
+# Errors of predictions kept in half precision differ from those that the model logged where two
+# classes tie.
+_TIES = 0.001
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How a metric is made of the share of wrong answers: offset + factor x share."""
+
+    offset: float
+    factor: float
+
+
+_SCALES = (_Scale(0, 100), _Scale(0, 1), _Scale(100, -100), _Scale(1, -1))
+
+
+def crossed(study: Study, workspace: Workspace, arm: str) -> Crossed | None:
+    """The difference of an arm from the baseline for new seeds and new test examples.
+
+    None unless the metric is an error or accuracy of the stored test predictions: computed from
+    them it must be what each trial reported. At least two seeds must have both.
+    """
+    metric = study.metric_of(arm)
+    if arm == study.baseline or metric.threshold or metric != study.metric:
+        return None
+    by_arm: dict[str, dict[int, Trial]] = {}
+    for trial in trials(study):
+        by_arm.setdefault(trial.arm, {})[trial.seed] = trial
+    differences, scales = [], set(_SCALES)
+    for seed, trial in by_arm[arm].items():
+        baseline = _answers(workspace, by_arm[study.baseline][seed], metric.name)
+        own = _answers(workspace, trial, metric.name)
+        if baseline is None or own is None or len(baseline[0]) != len(own[0]):
+            continue
+        scales &= baseline[1] & own[1]
+        differences.append(own[0].astype(float) - baseline[0])
+    if len(differences) < 2 or not scales or len({len(d) for d in differences}) > 1:
+        return None
+    factor = next(scale.factor for scale in _SCALES if scale in scales)
+    return crossed_interval(factor * np.array(differences))
+
+
+def _answers(workspace: Workspace, trial: Trial, metric: str) -> tuple[Wrong, set[_Scale]] | None:
+    """Which examples a trial got wrong, and the scales on which that is what it reported."""
+    result = workspace.result(trial.id)
+    value = None if result is None else result["metrics"].get(metric)
+    if value is None or result is None or result["status"] != "done":
+        return None
+    stored = predictions(workspace, trial.id)
+    if stored is None or stored.probabilities.ndim != 2:
+        return None
+    top = re.search(r"top(\d+)", metric)
+    wrong = _wrong(stored.targets, stored.probabilities, int(top[1]) if top else 1)
+    share, room = wrong.mean(), max(_TIES, 0.6 / len(wrong))
+    fitting = {s for s in _SCALES if abs((value - s.offset) / s.factor - share) <= room}
+    return wrong, fitting
+
+
+def _wrong(targets: NDArray[np.int64], scores: NDArray[np.floating[Any]], top: int) -> Wrong:
+    if top == 1:
+        return np.asarray(scores.argmax(axis=1) != targets)
+    best = np.argpartition(scores, -min(top, scores.shape[1]), axis=1)[:, -top:]
+    return np.asarray((best != targets[:, None]).all(axis=1))
+
+
+def noise_section(study: Study, workspace: Workspace, digits: int) -> Section | None:
+    """The crossed interval of every arm with its sources; None where no arm has one.
+
+    Args:
+        study: The study.
+        workspace: Its trials.
+        digits: Decimals of the metric.
+    """
+    rows, values = [], []
+    for arm in study.arms:
+        found = crossed(study, workspace, arm.name)
+        if found is None or not found.se:
+            continue
+        shares = (found.seeds, found.examples, found.interaction)
+        rows.append(
+            (
+                arm.name,
+                signed(found.mean, digits),
+                interval_text(found.interval, digits),
+                f"{found.se_seeds:.{digits + 1}f}",
+                f"{found.se:.{digits + 1}f}",
+                *(f"{share:.0%}" for share in shares),
+            )
+        )
+        values.append(plain({"arm": arm.name, **asdict(found)}))
+    if not rows:
+        return None
+    return Section(
+        key="noise",
+        title="Would more seeds or more test examples help?",
+        heads=(
+            "arm",
+            "delta",
+            "95% interval, both new",
+            "SE, seeds",
+            "SE, both",
+            "seeds",
+            "examples",
+            "rest",
+        ),
+        rows=tuple(rows),
+        words=("arm",),
+        notes=(
+            "The deltas above are for new seeds on this test set; these are for new test examples "
+            "as well, from the crossed analysis of variance of the stored predictions.",
+            "Of the variance of the delta, more seeds would shrink the share of seeds, more test "
+            "examples that of examples, either the rest.",
+        ),
+        values=tuple(values),
+        report_only=True,
+    )
