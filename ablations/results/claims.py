@@ -10,8 +10,8 @@ from ablations.study import InputError, Metric, Study, shipped_configs
 from ablations.study.errors import nearest
 from ablations.study.yamlfile import read_yaml
 
-_FILE_KEYS = ("source", "doi", "data", "claims")
-_KEYS = ("says", "section", "data", "delta", "value", "exact", "note", "source", "doi")
+_FILE_KEYS = ("source", "doi", "data", "same_data", "setup", "claims")
+_KEYS = ("says", "section", "delta", "value", "exact", "note", *_FILE_KEYS[:-1])
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Claim:
 
     `delta` holds, for the last part of a metric's name (``top1_error``) or its whole name, the
     paper's ablated - baseline; the key "" stands for any metric. `says` is the claim in words.
+    `same_data` holds the settings of a study, by the last part of their keys, which make it a study
+    of the paper's data at the paper's size, `setup` further settings of the paper's own run.
     """
 
     id: str
@@ -38,6 +40,8 @@ class Claim:
     note: str | None = None
     source: str | None = None
     doi: str | None = None
+    same_data: Mapping[str, Any] = field(default_factory=dict)
+    setup: Mapping[str, Any] = field(default_factory=dict)
 
     def delta_for(self, metric: Metric) -> Figure | None:
         """The paper's delta of this metric, None where it gives no number for it.
@@ -128,7 +132,18 @@ def _claim(name: str, row: Any, shared: Mapping[str, Any], file: Path) -> Claim:
             for k in ("section", "data", "note", "source", "doi")
         },
         says=fields["says"].strip(),
+        same_data=_settings(fields, "same_data", file, key),
+        setup=_settings(fields, "setup", file, key),
     )
+
+
+def _settings(fields: Mapping[str, Any], name: str, file: Path, key: str) -> Mapping[str, Any]:
+    settings = fields.get(name) or {}
+    if not isinstance(settings, dict):
+        raise InputError(
+            "expected a mapping from settings to values", file=file, key=f"{key}.{name}"
+        )
+    return settings
 
 
 def _figure(value: Any, file: Path, key: str) -> Figure:
