@@ -23,6 +23,7 @@ def to_dict(table: DeltaTable) -> dict[str, Any]:
         "baseline": table.baseline.arm,
         "margin": table.margin,
         "arms": [_row_dict(row, table.margin) for row in table.rows],
+        **{section.key: list(section.values) for section in table.sections},
     }
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from ablations.results.columns import Column, beside_briefly, beside_columns, columns
 from ablations.results.export import to_csv, to_json
 from ablations.results.rows import DeltaTable
+from ablations.results.sections import escaped, section_html, section_markdown, section_rich
 from ablations.results.wording import answer, heading
 
 Format = Literal["text", "markdown", "latex", "html", "csv", "json"]
@@ -51,6 +52,7 @@ def to_rich(table: DeltaTable, width: int = 100) -> RenderableType:
         _block(table, [found[0], *(column for column in found if column.cost)], width),
         Text(answer(table), style="bold"),
         *(Text(note, style="dim") for note in table.notes),
+        *(section_rich(section) for section in table.sections if not section.report_only),
     )
 
 
@@ -119,25 +121,29 @@ def to_text(table: DeltaTable, width: int = 100) -> str:
 
 def to_markdown(table: DeltaTable) -> str:
     """A pipe table, the answer above it, further metrics and the notes below."""
-    lines = [f"**{_md(answer(table))}**", "", _md(heading(table)), "", *_pipes(columns(table))]
+    lines = [
+        f"**{escaped(answer(table))}**",
+        "",
+        escaped(heading(table)),
+        "",
+        *_pipes(columns(table)),
+    ]
     if beside := beside_columns(table):
         lines += ["", f"{_BESIDE}:", "", *_pipes(beside)]
-    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in table.notes)])
+    lines += ["", *(f"- {escaped(note)}" for note in table.notes)]
+    for section in table.sections:
+        if not section.report_only:
+            lines += ["", section_markdown(section)]
+    return "\n".join(lines)
 
 
 def _pipes(found: Sequence[Column]) -> Iterator[str]:
     yield f"| {' | '.join(column.head for column in found)} |"
     yield f"|{'|'.join(':--' if column.is_words else '--:' for column in found)}|"
     for number in range(len(found[0].cells)):
-        cells = [_md(column.cells[number]) for column in found]
+        cells = [escaped(column.cells[number]) for column in found]
         cells = [f"**{c}**" if f.head == "delta" else c for f, c in zip(found, cells, strict=True)]
         yield f"| {' | '.join(cells)} |"
-
-
-def _md(text: str) -> str:
-    for special in "\\|*_<`":
-        text = text.replace(special, f"\\{special}")
-    return text
 
 
 def to_latex(table: DeltaTable) -> str:
@@ -188,7 +194,8 @@ def to_html(table: DeltaTable) -> str:
     """Table elements and the list of notes, styled by classes alone."""
     notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in table.notes)
     deltas = html_table(table, columns(table))
-    return f'{deltas}\n{beside_html(table)}<ul class="notes">\n{notes}</ul>'
+    more = "".join(f"\n{section_html(section)}" for section in table.sections)
+    return f'{deltas}\n{beside_html(table)}<ul class="notes">\n{notes}</ul>{more}'
 
 
 def html_table(table: DeltaTable, shown: Sequence[Column]) -> str:

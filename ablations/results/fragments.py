@@ -13,6 +13,7 @@ from ablations.results.columns import columns
 from ablations.results.formats import beside_html, html_table
 from ablations.results.numbers import duration
 from ablations.results.rows import DeltaTable
+from ablations.results.sections import section_html
 from ablations.results.wording import answer, digits_for, heading
 from ablations.study import Study
 from ablations.workspace import Workspace, read_json
@@ -33,6 +34,11 @@ def deltas_html(table: DeltaTable) -> str:
     shown = [column for column in columns(table) if not column.cost]
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     return f'{html_table(table, shown)}\n{beside_html(table)}<ul class="notes">{notes}</ul>'
+
+
+def sections_html(table: DeltaTable, *keys: str) -> str:
+    """Some of the tables that stand beside, empty where the study has none of them."""
+    return "\n".join(section_html(each) for each in table.sections if each.key in keys)
 
 
 def costs_html(table: DeltaTable) -> str:

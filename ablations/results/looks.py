@@ -40,8 +40,8 @@ def standings(study: Study, frame: pd.DataFrame) -> dict[str, Standing]:
     ended = {arm.name: _ended(study, frame[frame["arm"] == arm.name]) for arm in study.arms}
     baseline = ended.pop(study.baseline)
     return decide(
-        {name: trials["value"] for name, trials in ended.items()},
-        baseline["value"],
+        {name: trials["compared"] for name, trials in ended.items()},
+        baseline["compared"],
         study.plan.looks,
         {name: study.metric_of(name).mode for name in ended},
         study.margin,

@@ -35,7 +35,12 @@ colours = figures.arm_colours(study)
 
 def show(figure, alt):
     if figure is not None:
-        return Image(figures.png(figure), width=figure.get_figwidth() * 100, alt=alt)"""
+        return Image(figures.png(figure), width=figure.get_figwidth() * 100, alt=alt)
+
+
+def sections(*keys):
+    found = fragments.sections_html(table, *keys)
+    return HTML(found) if found else None"""
 
 _SECTIONS: tuple[tuple[str, str, str], ...] = (
     (
@@ -48,6 +53,14 @@ _SECTIONS: tuple[tuple[str, str, str], ...] = (
         "",
         'show(figures.forest_plot(table, colours), "Delta of each arm with its 95% interval")',
     ),
+    ("", "", 'sections("times", "effects")'),
+    (
+        "",
+        "",
+        "show(figures.interaction_plot(frame, study), "
+        '"The metric at each level of two factors, lines for one of them")',
+    ),
+    ("", "", 'sections("interactions", "agreement")'),
     (
         "Learning curves",
         "Mean over the finished seeds, with a band from the least to the greatest. The first "
@@ -55,6 +68,7 @@ _SECTIONS: tuple[tuple[str, str, str], ...] = (
         "log = curves(frame, workspace)\n"
         'show(figures.learning_curves(log, study, colours), "Learning curves")',
     ),
+    ("", "", 'sections("noise")'),
     (
         "What each arm changes and costs",
         "Parameters of one model, FLOPs of its forward pass on one example, seconds per trial.",

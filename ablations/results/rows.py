@@ -6,6 +6,7 @@ from typing import Any
 
 from ablations.results.claims import Claim
 from ablations.results.planning import Further
+from ablations.results.sections import Section
 from ablations.results.sequential import Standing
 from ablations.results.statistics import Delta, Verdict
 from ablations.results.verdicts import Judgement
@@ -102,6 +103,7 @@ class DeltaTable:
         unfinished: Trials that may still come; of planned looks, those of the next one.
         exploratory: Seeds were added after a verdict had been shown.
         notes: Whole sentences to print below.
+        sections: Smaller tables that stand beside.
     """
 
     study: str
@@ -112,6 +114,7 @@ class DeltaTable:
     unfinished: int
     exploratory: bool
     notes: tuple[str, ...]
+    sections: tuple[Section, ...] = ()
 
     @property
     def baseline(self) -> Row:

@@ -23,6 +23,8 @@ from ablations.results.statistics import (
     spread,
     welch_delta,
 )
+from ablations.results.supplements import supplements
+from ablations.results.times import without_censored
 from ablations.results.verdicts import Judgement, judge
 from ablations.study import Metric, Study
 from ablations.study.yamlfile import flatten
@@ -37,13 +39,15 @@ def study_table(study: Study, workspace: Workspace) -> DeltaTable:
     Raises:
         InputError: A claim that the study names does not exist.
     """
-    return delta_table(
-        trial_frame(study, workspace),
+    frame = trial_frame(study, workspace)
+    table = delta_table(
+        frame,
         study,
         arms=workspace.arms(study.name),
         claims=study_claims(study),
         looks=read_looks(study, workspace),
     )
+    return replace(table, sections=supplements(study, workspace, frame, table))
 
 
 def delta_table(
@@ -72,7 +76,8 @@ def delta_table(
     counted = frame[_is_counted(study, frame, wanted(study, found))]
     order = sorted((arm.name for arm in study.arms), key=lambda name: name != study.baseline)
     trials = {name: counted[counted["arm"] == name] for name in order}
-    deltas = _deltas(study, counted["value"], counted)
+    deltas = _deltas(study, counted["compared"], counted)
+    deltas = {n: without_censored(d, counted, n, study.baseline) for n, d in deltas.items()}
     deltas |= {name: standing.delta for name, standing in found.items()}
     judgements = {name: standing.judgement for name, standing in found.items()}
     judgements = judgements or _judged(study, order[1:], deltas, trials)
@@ -119,7 +124,7 @@ def _is_counted(study: Study, frame: pd.DataFrame, seeds: Mapping[str, int]) -> 
 
 def _logged(frame: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
     """What finished trials logged of a metric, NaN for the others."""
-    column = METRIC_PREFIX + metric.logged
+    column = METRIC_PREFIX + metric.name
     values = frame[column] if column in frame else pd.Series(math.nan, frame.index)
     return values.where(frame["state"] == "done")
 

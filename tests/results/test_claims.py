@@ -60,6 +60,8 @@ def test_an_unknown_claim_names_the_nearest(tmp_path, reference, nearest):
         ("claims:\n  row: {sys: x}\n", "claims.row.sys"),
         ("claims:\n  row: {section: '1'}\n", "claims.row"),
         ("claims:\n  row: {says: x, delta: much}\n", "claims.row.delta"),
+        ("claims:\n  row: {says: x, same_data: imagenet}\n", "claims.row.same_data"),
+        ("setup: 90\nclaims:\n  row: {says: x}\n", "claims.row.setup"),
         ("claims: [row]\n", "claims"),
         ("rows: {}\n", "rows"),
     ],
