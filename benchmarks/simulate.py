@@ -19,6 +19,7 @@ from scipy import special, stats
 
 from ablations.results.boundaries import boundaries, critical, spent
 from ablations.results.crossed import crossed_interval
+from ablations.results.factorial import effects as effects_of
 from ablations.results.planning import (
     equivalence_chance,
     further_seeds,
@@ -31,6 +32,7 @@ from ablations.results.statistics import delta_of, equivalence_p, welch_delta
 from ablations.results.threshold import time_ratio
 from ablations.results.verdicts import judge
 from ablations.study import SeedPlan
+from ablations.study.fractional import fraction as two_level
 
 SEED = 2012
 DOCS = Path(__file__).parents[1] / "docs"
@@ -331,6 +333,64 @@ def crossed(rng: np.random.Generator) -> str:
     return markdown([*head, "crossed covers", "seeds alone cover"], rows)
 
 
+def crossed_shapes(rng: np.random.Generator) -> str:
+    """The same for seeds of each shape, examples and rest normal: whether the intervals cover."""
+    rows = []
+    for name, draw in SHAPES.items():
+        cells, alone = [], []
+        for n in COUNTS:
+            hit, missed = [], []
+            for _ in range(3000):
+                d = 0.3 * draw(rng, (n, 1)) / SPREADS[name]
+                d = d + 4.0 * rng.standard_normal(200) + 8.0 * rng.standard_normal((n, 200))
+                hit.append(covers(crossed_interval(d).interval, 0.0))
+                missed.append(covers(delta_of(d.mean(axis=1)).interval, 0.0))
+            cells.append(percent(hit))
+            alone.append(percent(missed))
+        rows += [[f"crossed, {name}", *cells], [f"seeds alone, {name}", *alone]]
+    return markdown(["95% interval, seeds", *(f"n = {n}" for n in COUNTS)], rows)
+
+
+def repeated(rng: np.random.Generator) -> str:
+    """Repeated confidence intervals of one arm at the looks COUNTS, and at all of them."""
+    fractions = tuple(n / COUNTS[-1] for n in COUNTS)
+    c = boundaries(COUNTS, fractions)
+    at = np.array([critical(c[:, k], 0.05) for k in range(len(COUNTS))])
+    rows = []
+    for name, draw in SHAPES.items():
+        d = draw(rng, (100_000, COUNTS[-1]))
+        means = [d[:, :n].mean(axis=1) for n in COUNTS]
+        errors = [d[:, :n].std(axis=1, ddof=1) / n**0.5 for n in COUNTS]
+        inside = np.abs(means) <= at[:, None] * np.array(errors)
+        rows.append([name, *map(percent, inside), percent(inside.all(axis=0))])
+    return markdown(["repeated 95% interval", *(f"n = {n}" for n in COUNTS), "all four"], rows)
+
+
+def factorial(rng: np.random.Generator) -> str:
+    """Effects over seeds as blocks: intervals of a true effect, and any wrong effect after Holm."""
+    rows = []
+    for factors, cells in (("abc", 8), ("abcd", 8)):
+        design = two_level(factors, cells)
+        truth = 2.0 * np.array(design.cells)[:, 0]
+        for name, draw in SHAPES.items():
+            covered, false = [], []
+            for n in COUNTS:
+                hit, wrong = [], []
+                for _ in range(2000):
+                    y = truth + 3 * draw(rng, (n, 1)) + draw(rng, (n, cells))
+                    first, *others = effects_of(y, design)
+                    hit.append(covers(first.delta.interval, 2.0))
+                    wrong.append(any(each.p_holm < 0.05 for each in others))
+                covered.append(percent(hit))
+                false.append(percent(wrong))
+            label = f"{design.label}, {name}"
+            rows += [
+                [f"{label}: interval covers", *covered],
+                [f"{label}: any wrong effect", *false],
+            ]
+    return markdown(["effects, seeds", *(f"n = {n}" for n in COUNTS)], rows)
+
+
 def further(rng: np.random.Generator) -> str:
     """Pilots of six pairs that came out undecided: does the range hold the seeds really needed?"""
     rows = []
@@ -357,19 +417,19 @@ def further(rng: np.random.Generator) -> str:
 
 
 def threshold(rng: np.random.Generator) -> str:
+    """Times with logs of each shape; the second arm is as noisy, the first six times as slow."""
     rows = []
-    for n in (3, 6, 12, 24):
-        hits = []
-        for _ in range(8000):
-            a, b = np.exp(rng.normal(1.8, 0.2, n)), np.exp(rng.normal(0.0, 0.2, n))
-            hits.append(covers(time_ratio(a, b, 1e9).interval, np.exp(1.8)))
-        wrong = []
-        for _ in range(8000):
-            a, b = np.exp(rng.normal(0, 0.3, (2, n)))
-            wrong.append(time_ratio(a, b, 1.2).p < 0.05)
-        rows.append([f"n = {n}", percent(hits), percent(wrong)])
-    head = ["lognormal times", "95% interval of the ratio covers"]
-    return markdown([*head, "p < .05 without a difference, 27% censored"], rows)
+    for name, draw in SHAPES.items():
+        noise = 0.25 / SPREADS[name]
+        for n in COUNTS:
+            hits, wrong = [], []
+            for slow, fast in draw(rng, (6000, 2, n)) * noise:
+                a, b = np.exp(1.8 + slow), np.exp(fast)
+                hits.append(covers(time_ratio(a, b, 1e9).interval, np.exp(1.8)))
+                wrong.append(time_ratio(np.exp(slow), b, 1.15).p < 0.05)
+            rows.append([f"{name}, n = {n}", percent(hits), percent(wrong)])
+    head = ["logs of times", "95% interval of the ratio covers"]
+    return markdown([*head, "p < .05 without a difference, a quarter censored"], rows)
 
 
 def _figure(figure: Figure, name: str) -> None:
@@ -456,7 +516,10 @@ TABLES = {
         sequential,
         procedure,
         expected,
+        repeated,
         crossed,
+        crossed_shapes,
+        factorial,
         further,
         threshold,
     )
