@@ -10,6 +10,7 @@ from ablations.results.guards import guards
 from ablations.results.numbers import p_text, signed
 from ablations.results.planning import MOST_SEEDS
 from ablations.results.rows import Caution, Row
+from ablations.results.scale import margin_text
 from ablations.results.verdicts import Flag
 from ablations.results.wording import count, digits_of, listed
 from ablations.study import Study
@@ -152,7 +153,9 @@ def _further(row: Row, digits: int) -> str:
     seeds = f"{low}" if low == high else f"{low} to {high}"
     if high is None:
         seeds = f"more than {MOST_SEEDS:,}" if low is None else f"{low} or more"
-    return f"{row.arm} (±{row.judgement.detectable:.{digits}f}; {seeds})"
+    seen = row.judgement.detectable
+    size = f"±{seen:.{digits}f}" if row.metric.threshold is None else margin_text(row.metric, seen)
+    return f"{row.arm} ({size}; {seeds})"
 
 
 def _of_holes(study: Study, frame: pd.DataFrame, rows: Sequence[Row]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from ablations.results.numbers import (
 )
 from ablations.results.numbers import quantity as quantity
 from ablations.results.rows import DeltaTable, Reading, Row
+from ablations.results.scale import delta_interval_text, delta_text
 from ablations.results.wording import digits_for, digits_of
 
 
@@ -35,6 +36,11 @@ class Column:
         return self.head in ("arm", "verdict", "marks", "changes", "metric")
 
     @property
+    def is_delta(self) -> bool:
+        """To stand out."""
+        return self.head in ("delta", "ratio")
+
+    @property
     def width(self) -> int:
         """Characters of the widest line."""
         return max(map(len, (self.head, *self.cells)))
@@ -52,10 +58,13 @@ def columns(table: DeltaTable) -> list[Column]:
     def of_arms(*texts: str) -> tuple[str, ...]:
         return tuple(text if arm else "" for text, arm in zip(texts, arms, strict=True))
 
-    intervals = (interval_text(row.delta.interval, digits) for row in rows)
+    intervals = (delta_interval_text(row.metric, row.delta.interval, digits) for row in rows)
     all_columns = [
         Column("arm", tuple(row.arm for row in rows)),
-        Column("delta", tuple(_delta(row, digits) for row in rows)),
+        Column(
+            "delta" if table.metric.threshold is None else "ratio",
+            tuple(_delta(row, digits) for row in rows),
+        ),
         Column("95% interval", of_arms(*intervals)),
         Column("verdict", of_arms(*(row.verdict + "*" * ("*" in row.marks) for row in rows))),
         Column("paper", tuple(_paper(row) for row in rows), needed=False),
@@ -147,7 +156,7 @@ def _plain(value: Any) -> str:
 def _delta(row: Row, digits: int) -> str:
     if row.verdict == "baseline":
         return "baseline"
-    return signed(row.delta.mean, digits) if row.pairs else "–"
+    return delta_text(row.metric, row.delta, digits)
 
 
 def _paper(row: Row) -> str:

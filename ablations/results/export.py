@@ -22,6 +22,8 @@ def to_dict(table: DeltaTable) -> dict[str, Any]:
         "mode": table.metric.mode,
         "baseline": table.baseline.arm,
         "margin": table.margin,
+        # Of a time to a threshold, deltas, their intervals and the margin are of its logarithm.
+        "scale": "linear" if table.metric.threshold is None else "log",
         "arms": [_row_dict(row, table.margin) for row in table.rows],
         **{section.key: list(section.values) for section in table.sections},
     }

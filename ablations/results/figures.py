@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from ablations.results.frame import values_by_seed
 from ablations.results.interactions import design_of
 from ablations.results.rows import DeltaTable, Row
-from ablations.results.scale import delta_interval_text, delta_text
+from ablations.results.scale import delta_interval_text, delta_text, margin_text
 from ablations.results.statistics import MIN_PAIRS_FOR_VERDICT
 from ablations.results.wording import digits_for, is_percentage
 from ablations.study import Study
@@ -140,7 +140,7 @@ def _forest_row(axes: Axes, row: Row, y: int, colour: str, digits: int) -> None:
     claimed = row.claim and row.claim.delta_for(row.metric)
     if claimed:
         axes.plot(claimed.number, y, "*", markersize=12, color="white", markeredgecolor=_INK)
-    mean = delta_text(row.metric, row.delta.mean, digits) if row.pairs else "no pairs"
+    mean = delta_text(row.metric, row.delta, digits) if row.pairs else "no pairs"
     numbers = f"{mean} {delta_interval_text(row.metric, row.delta.interval, digits)}"
     place = axes.get_yaxis_transform()
     axes.text(1.02, y, numbers, transform=place, va="center", fontsize=9)
@@ -167,13 +167,18 @@ def _reach(table: DeltaTable) -> tuple[float, float]:
     return float(min(low - room, -0.2 * high)), float(max(high + room, -0.2 * low))
 
 
+def _margin(table: DeltaTable) -> str:
+    sign = "±" if table.metric.threshold is None else "up to "
+    return f"margin {sign}{margin_text(table.metric, table.margin or 0.0)}"
+
+
 def _forest_legend(table: DeltaTable) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=_FAINT, linewidth=2.8, marker="D", label="mean and 95% interval"),
         Line2D([], [], color=_FAINT, linestyle="", marker="o", markersize=4, label="one seed"),
     ]
     if table.margin is not None:
-        handles.append(Patch(color=_MARGIN, label=f"margin ±{table.margin:g}"))
+        handles.append(Patch(color=_MARGIN, label=_margin(table)))
     if any(row.claim and row.claim.delta_for(row.metric) for row in table.arms):
         star = Line2D([], [], color="white", marker="*", markersize=10, markeredgecolor=_INK)
         star.set_label("the paper, on its own data")

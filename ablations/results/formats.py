@@ -95,14 +95,14 @@ def _block(table: DeltaTable, shown: Sequence[Column], width: int) -> Renderable
             no_wrap=not folded,
             min_width=_least(column) if fits and column.head in _FOLDED else None,
             overflow="fold",
-            style="bold" if column.head == "delta" else None,
+            style="bold" if column.is_delta else None,
         )
     for number, row in enumerate(table.rows):
         colour = _COLOURS.get(row.verdict, "")
         texts = (
             Text(
                 column.cells[number].replace("; ", "\n" if column.head == "marks" else "; "),
-                colour if column.head in ("delta", "verdict") else "",
+                colour if column.is_delta or column.head == "verdict" else "",
             )
             for column in shown
         )
@@ -142,7 +142,7 @@ def _pipes(found: Sequence[Column]) -> Iterator[str]:
     yield f"|{'|'.join(':--' if column.is_words else '--:' for column in found)}|"
     for number in range(len(found[0].cells)):
         cells = [escaped(column.cells[number]) for column in found]
-        cells = [f"**{c}**" if f.head == "delta" else c for f, c in zip(found, cells, strict=True)]
+        cells = [f"**{c}**" if f.is_delta else c for f, c in zip(found, cells, strict=True)]
         yield f"| {' | '.join(cells)} |"
 
 

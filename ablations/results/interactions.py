@@ -65,7 +65,7 @@ class _Texts:
         return self.mean(delta), ends, p_text(delta.p), p_text(p_holm)
 
     def mean(self, delta: Delta) -> str:
-        return delta_text(self.metric, delta.mean, self.digits)
+        return delta_text(self.metric, delta, self.digits)
 
 
 def _effects(found: tuple[Effect, ...], design: Fraction, show: _Texts, seeds: int) -> Section:

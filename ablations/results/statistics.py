@@ -12,6 +12,7 @@ from ablations.results.signflip import sign_flip_p
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "baseline"]
 Interval = tuple[float, float]
+Bound = Literal["exact", "at least", "at most", "none"]
 
 ALPHA = 0.05
 MIN_PAIRS_FOR_VERDICT = 3
@@ -36,6 +37,7 @@ class Delta:
         degenerate: The values do not vary, so that p and the intervals come from the sign-flip
             test (unpaired: the permutation test) instead of the t distribution.
         tolerance: What rounding may make of one difference.
+        bound: What values that are only known to be beyond a limit make of the mean.
     """
 
     differences: NDArray[np.float64]
@@ -52,6 +54,7 @@ class Delta:
     degenerate: bool
     tolerance: float
     paired: bool = True
+    bound: Bound = "exact"
 
     @property
     def n(self) -> int:

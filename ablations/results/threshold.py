@@ -2,14 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ablations.results.statistics import NO_INTERVAL, Interval, delta_of
-
-Bound = Literal["exact", "at least", "at most", "none"]
+from ablations.results.statistics import NO_INTERVAL, Bound, Interval, delta_of
 
 
 def first_crossing(epochs: ArrayLike, values: ArrayLike, below: float) -> float:
@@ -82,21 +79,22 @@ def time_ratio(arm: ArrayLike, baseline: ArrayLike, budget: float) -> TimeRatio:
     late = (int(late_a.sum()), int(late_b.sum()))
     delta = delta_of(np.log(np.minimum(a, budget)) - np.log(np.minimum(b, budget)), scale=1.0)
     low, high = (math.exp(end) for end in delta.interval)
-    bounds: dict[tuple[bool, bool], Bound] = {
-        (False, False): "exact",
-        (True, False): "at least",
-        (False, True): "at most",
-        (True, True): "none",
-    }
     return TimeRatio(
         ratio=math.exp(delta.mean),
-        bound=bounds[late[0] > 0, late[1] > 0],
+        bound=bound_of(*late),
         interval=NO_INTERVAL if any(late) else (low, high),
         p=delta.p_sign_flip if any(late) else delta.p,
         medians=(median_time(a, budget), median_time(b, budget)),
         censored=late,
         n=delta.n,
     )
+
+
+def bound_of(arm: int, baseline: int) -> Bound:
+    """What so many censored times of an arm and its baseline make of their ratio."""
+    if arm and baseline:
+        return "none"
+    return "at least" if arm else "at most" if baseline else "exact"
 
 
 def median_time(times: ArrayLike, budget: float) -> float:

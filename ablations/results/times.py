@@ -10,10 +10,8 @@ from ablations.results.numbers import fixed, p_text
 from ablations.results.scale import ratio_text
 from ablations.results.sections import Section, plain
 from ablations.results.statistics import NO_INTERVAL, Delta
-from ablations.results.threshold import time_ratio
+from ablations.results.threshold import bound_of, time_ratio
 from ablations.study import Study
-
-_BOUNDS = {"exact": "", "at least": "≥ ", "at most": "≤ ", "none": "? "}
 
 
 def without_censored(delta: Delta, frame: pd.DataFrame, arm: str, baseline: str) -> Delta:
@@ -29,8 +27,9 @@ def without_censored(delta: Delta, frame: pd.DataFrame, arm: str, baseline: str)
         arm: Its arm.
         baseline: What it is compared with.
     """
-    times = frame["time"][frame["arm"].isin((arm, baseline))]
-    if arm == baseline or not times.eq(math.inf).any():
+    late = frame["time"].eq(math.inf)
+    bound = bound_of(*(int(late[frame["arm"] == name].sum()) for name in (arm, baseline)))
+    if arm == baseline or bound == "exact":
         return delta
     nan = float("nan")
     return replace(
@@ -41,6 +40,7 @@ def without_censored(delta: Delta, frame: pd.DataFrame, arm: str, baseline: str)
         interval_90=NO_INTERVAL,
         p=delta.p_sign_flip if delta.paired else nan,
         degenerate=False,
+        bound=bound,
     )
 
 
@@ -61,7 +61,7 @@ def times_section(study: Study, frame: pd.DataFrame) -> Section | None:
         is_baseline = name == study.baseline
         low, high = found.interval
         shown = "" if math.isnan(low) else f"[{ratio_text(low)}, {ratio_text(high)}]"
-        ratio = "baseline" if is_baseline else _BOUNDS[found.bound] + ratio_text(found.ratio)
+        ratio = "baseline" if is_baseline else ratio_text(found.ratio, found.bound)
         cells = ("", "") if is_baseline else (shown, p_text(found.p))
         rows.append((name, _epochs(found.medians[0], budget), f"{never} of {n}", ratio, *cells))
         values.append(plain({"arm": name, "budget": budget, **asdict(found)}))

@@ -8,6 +8,7 @@ import numpy as np
 
 from ablations.results.numbers import interval_text, signed
 from ablations.results.rows import DeltaTable, Reading, Row
+from ablations.results.scale import delta_interval_text, delta_text, margin_text
 
 
 def digits_for(table: DeltaTable) -> int:
@@ -33,10 +34,14 @@ def _points(table: DeltaTable) -> str:
     return " points" if percent else ""
 
 
+def _margin(table: DeltaTable) -> str:
+    return margin_text(table.metric, table.margin or 0.0)
+
+
 def heading(table: DeltaTable) -> str:
     """What is measured against what, in one line."""
     better = "lower" if table.metric.mode == "min" else "higher"
-    margin = "no margin" if table.margin is None else f"margin {table.margin:g}"
+    margin = "no margin" if table.margin is None else f"margin {_margin(table)}"
     return f"{table.metric.name} ({better} is better), baseline {table.baseline.arm}, {margin}"
 
 
@@ -77,7 +82,11 @@ def _one(table: DeltaTable, row: Row) -> str:
         return f"{row.arm} cannot be compared: no seed has a value here and in the baseline"
     digits = digits_for(table)
     mean, interval = row.delta.mean, row.delta.interval
-    if row.verdict in ("better", "worse"):
+    if row.metric.threshold is not None:
+        shown = f" {delta_interval_text(row.metric, interval, digits)}".rstrip()
+        moved = f"takes {delta_text(row.metric, row.delta, digits)}"
+        shown = f"{shown} the {row.metric.name}"
+    elif row.verdict in ("better", "worse"):
         verb, way = ("raises", 1) if mean > 0 else ("lowers", -1)
         low, high = sorted(way * end for end in interval)
         moved = f"{verb} {row.metric.name} by {way * mean:.{digits}f}{_points(table)}"
@@ -85,7 +94,7 @@ def _one(table: DeltaTable, row: Row) -> str:
     else:
         moved = f"changes {row.metric.name} by {signed(mean, digits)}{_points(table)}"
         shown = f" {interval_text(interval, digits)}".rstrip()
-    within = f" within {table.margin:g}" if row.verdict == "equivalent" else ""
+    within = f" within {_margin(table)}" if row.verdict == "equivalent" else ""
     over = f"against {table.baseline.arm} ({_seeds([row])})"
     trains = ", given that it trains" if row.diverged else ""
     return f"{row.arm} {moved}{shown} {over}{trains}: {row.verdict}{within}"
@@ -103,8 +112,8 @@ def _many(table: DeltaTable, seeds: str) -> str:
     for verdict in ("worse", "better", "equivalent", "undecided"):
         found = [row for row in table.arms if row.verdict == verdict and row.pairs]
         if found:
-            named = [f"{row.arm} ({signed(row.delta.mean, digits)})" for row in found]
-            within = f" within {table.margin:g}" if verdict == "equivalent" else ""
+            named = [f"{row.arm} ({delta_text(row.metric, row.delta, digits)})" for row in found]
+            within = f" within {_margin(table)}" if verdict == "equivalent" else ""
             verb = "is" if len(found) == 1 else "are"
             parts.append(f"{listed(named)} {verb} {verdict}{within}")
     without = [row.arm for row in table.arms if not row.pairs]

@@ -10,7 +10,7 @@ from ablations.results.tables import study_table
 from tests.results.fabricate import METRIC, fabricate, write_study
 from tests.results.test_tables import CLEAR, LONG, OPEN, PLAN, VALUES, make
 
-TOP = ["schema", "study", "question", "metric", "mode", "baseline", "margin", "arms"]
+TOP = ["schema", "study", "question", "metric", "mode", "baseline", "margin", "scale", "arms"]
 ARM = ["arm", "changes", "n", "pairs", "n_pairs", "mean", "sd", "delta", "interval"]
 ARM += ["interval_90", "margin", "p", "p_holm", "p_sign_flip", "p_equivalent"]
 ARM += ["p_equivalent_holm", "verdict", "flags", "marks", "detectable", "further_seeds"]
@@ -31,7 +31,7 @@ def holed(tmp_path):
 
 def test_json_has_the_schemas_keys_and_full_precision(table):
     found = json.loads(render(table, "json"))
-    assert list(found) == TOP
+    assert list(found) == [*TOP, "agreement"]
     assert all(list(arm) == ARM for arm in found["arms"])
     assert (found["schema"], found["mode"], found["baseline"]) == (1, "min", "full")
     base, worse, *_ = found["arms"]
@@ -94,7 +94,8 @@ def test_a_narrow_terminal_keeps_arms_deltas_and_verdicts(tmp_path):
 
 
 def test_markdown_is_a_table(table):
-    rows = [line for line in render(table, "markdown").splitlines() if line.startswith("|")]
+    deltas, _ = render(table, "markdown").split("###")
+    rows = [line for line in deltas.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + len(VALUES)
     assert len({line.count("|") for line in rows}) == 1
     assert "| **+2.00** | [+1.85, +2.15] | worse |" in rows[3]

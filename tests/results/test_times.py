@@ -5,12 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ablations.results.figures import arm_colours, forest_plot
 from ablations.results.formats import render
 from ablations.results.frame import compared_by_seed, trial_frame
 from ablations.results.statistics import delta_of, paired_delta
 from ablations.results.tables import study_table
 from ablations.results.threshold import time_ratio
 from ablations.results.times import times_section, without_censored
+from ablations.results.wording import answer, heading
 from tests.results.fabricate import fabricate, write_study
 
 METRIC = {"epochs_to": {"metric": "train/top1_error", "below": 60}}
@@ -126,6 +128,46 @@ def test_uncensored_deltas_stay_as_they_are(tmp_path):
     matrix = compared_by_seed(frame)
     delta = paired_delta(matrix["slow"], matrix["quick"])
     assert without_censored(delta, frame, "slow", "quick") is delta
+
+
+def test_the_answer_is_a_ratio(tmp_path):
+    study, workspace = swept(tmp_path / "whole", {"quick": QUICK, "slow": SLOW}, margin=0.1)
+    table = study_table(study, workspace)
+    ratio = math.exp(table.arms[0].delta.mean)
+    assert f"slow takes ×{ratio:.2f} [×" in answer(table)
+    assert f"the {NAME} against quick (6 paired seeds): worse" in answer(table)
+    assert "margin ×1.11" in heading(table)
+    head = render(table, "text").splitlines()[3].split()
+    assert head[:2] == ["arm", "ratio"]
+    assert "| **×" in render(table, "markdown") and '<td class="ratio">×' in render(table, "html")
+    assert json.loads(render(table, "json"))["scale"] == "log"
+    study, workspace = swept(tmp_path / "late", {"quick": QUICK, "slow": NEVER})
+    assert "slow takes ≥ ×" in answer(study_table(study, workspace))
+    study, workspace = swept(tmp_path / "early", {"slow": NEVER, "quick": QUICK})
+    assert "quick takes ≤ ×" in answer(study_table(study, workspace))
+
+
+def test_a_time_beside_another_metric_is_its_difference_in_epochs(tmp_path):
+    study = write_study(
+        tmp_path, ["quick", "slow"], metrics=["test/top1_error", METRIC], metric=None
+    )
+    workspace = fabricate(study, tmp_path / "runs", {"quick": QUICK, "slow": SLOW}, epochs=6)
+    table = study_table(study, workspace)
+    frame = trial_frame(study, workspace)
+    times = frame.pivot(index="seed", columns="arm", values=f"metrics.{NAME}")
+    (reading,) = table.arms[0].beside
+    assert reading.delta.mean == pytest.approx((times["slow"] - times["quick"]).mean())
+    assert frame["time"].isna().all()
+
+
+def test_the_forest_plot_has_factors_on_its_axis(tmp_path):
+    study, workspace = swept(tmp_path, {"quick": QUICK, "slow": SLOW})
+    table = study_table(study, workspace)
+    figure = forest_plot(table, arm_colours(study))
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == f"{NAME}: ratio to quick"
+    assert all(t.get_text().startswith("×") for t in axes.get_xticklabels())
 
 
 def test_json_holds_the_times(tmp_path):
