@@ -112,7 +112,7 @@ def forest_plot(table: DeltaTable, colours: Colours) -> Figure:
             axes.set_xlabel(f"change of {metric.name} against {table.baseline.arm}{unit}")
         else:
             axes.set_xlabel(f"{metric.name}: ratio to {table.baseline.arm}")
-            axes.xaxis.set_major_formatter(lambda log, _: f"×{math.exp(log):.3g}")
+            _factors_below(axes)
         sides = ("better", "worse") if metric.mode == "min" else ("worse", "better")
         for text, side in ((f"← {sides[0]}   ", "right"), (f"   {sides[1]} →", "left")):
             axes.text(
@@ -126,6 +126,16 @@ def forest_plot(table: DeltaTable, colours: Colours) -> Figure:
         sns.despine(ax=axes, left=True)
         figure.legend(handles=_forest_legend(table), loc="outside lower center", ncols=5)
     return figure
+
+
+def _factors_below(axes: Axes) -> None:
+    """Label an axis of logarithms by round factors, where its range has three of them."""
+    low, high = axes.get_xlim()
+    round_ones = (m * 10.0**e for e in range(-4, 5) for m in (1, 1.5, 2, 3, 5, 7))
+    ticks = [t for t in map(math.log, round_ones) if low <= t <= high]
+    if len(ticks) > 2:
+        axes.set_xticks(ticks[:: -(-len(ticks) // 9)])
+    axes.xaxis.set_major_formatter(lambda log, _: f"×{math.exp(log):.3g}")
 
 
 def _forest_row(axes: Axes, row: Row, y: int, colour: str, digits: int) -> None:
