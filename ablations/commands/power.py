@@ -243,7 +243,7 @@ def _show_given(
     chances = given["equivalence_chance"]
     if chances is not None:
         margin = f"equal arms found equivalent within {given['margin']:g}"
-        rows.append([margin, *(f"{chance:.0%}" for chance in chances)])
+        rows.append([margin, *(_share(chance) for chance in chances)])
     heads = ["", "one arm", f"{arms} arms"]
     console.print(
         _table(heads[: 3 if arms > 1 else 2], [row[: 3 if arms > 1 else 2] for row in rows])
@@ -269,3 +269,7 @@ def _seeds(number: int | None) -> str:
 
 def _hours(number: float | None) -> str:
     return "–" if number is None else fixed(number, 0 if number >= 99.5 else 2)
+
+
+def _share(chance: float) -> str:
+    return "<1%" if chance < 0.005 else f"{chance:.0%}"
