@@ -1,6 +1,6 @@
 """Prove the statistics by simulation: rewrites the tables and figures of docs/statistics.md.
 
-python -m benchmarks.simulate [NAME ...]    NAME: one of the tables; all by default, three minutes
+python -m benchmarks.simulate [NAME ...]    NAME: one of the tables; all by default, some minutes
 
 Every table is made from its own generator, seeded by SEED and its name, so that a second run
 changes nothing. Studies are simulated whole and judged by the package's own functions.
@@ -376,7 +376,7 @@ def factorial(rng: np.random.Generator) -> str:
             covered, false = [], []
             for n in COUNTS:
                 hit, wrong = [], []
-                for _ in range(2000):
+                for _ in range(4000):
                     y = truth + 3 * draw(rng, (n, 1)) + draw(rng, (n, cells))
                     first, *others = effects_of(y, design)
                     hit.append(covers(first.delta.interval, 2.0))
@@ -423,7 +423,7 @@ def threshold(rng: np.random.Generator) -> str:
         noise = 0.25 / SPREADS[name]
         for n in COUNTS:
             hits, wrong = [], []
-            for slow, fast in draw(rng, (6000, 2, n)) * noise:
+            for slow, fast in draw(rng, (3000, 2, n)) * noise:
                 a, b = np.exp(1.8 + slow), np.exp(fast)
                 hits.append(covers(time_ratio(a, b, 1e9).interval, np.exp(1.8)))
                 wrong.append(time_ratio(np.exp(slow), b, 1.15).p < 0.05)
