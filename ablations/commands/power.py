@@ -139,7 +139,7 @@ def power_plan(
         row["gpu_hours"] = _known(hours)
     return {
         "study": study and study.name,
-        "metric": study and study.metric.name,
+        "metric": study and _measure(study),
         "sd": noise.sd,
         "df": noise.df,
         "planned_sd": sd,
@@ -165,6 +165,11 @@ def power_plan(
             "gpu_hours": _known(gpu_hours((arms + 1) * seeds, noise.seconds, devices)),
         },
     }
+
+
+def _measure(study: Study) -> str:
+    logs = "the logarithm of " if study.metric.threshold else ""
+    return f"{logs}{study.metric.name}"
 
 
 def _detectable(sd: float, seeds: int, design: str, arms: int) -> float:
