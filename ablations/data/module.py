@@ -150,8 +150,8 @@ class PackedData:
             return []
         parts = [samples]
         if self.evaluate_training:
-            chosen = shuffle(training, "evaluate_training")[: self.evaluate_training]
-            parts.append(chosen.sort().values)
+            order = shuffle(training, "evaluate_training")
+            parts.append(training[order[: self.evaluate_training]].sort().values)
         made = [
             EvaluationBatches(
                 self._feed("train", part), self.batch_size, self._size, share=self._share

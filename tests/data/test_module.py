@@ -259,6 +259,20 @@ def test_ten_crop_is_for_the_test_images() -> None:
     assert next(iter(data.train_dataloader()))[0].shape == (128, 1, 6, 6)
 
 
+def test_training_images_are_given_again_as_they_are_tested() -> None:
+    def seen(loader: Any) -> set[bytes]:
+        return {image.numpy().tobytes() for images, _ in loader for image in images}
+
+    data = digits(evaluate_training=300, crop=6, flip=True)
+    validation, again = data.val_dataloader()
+    plain = digits(crop=6, random_crop=False)
+    trained, held_out = seen(plain.train_dataloader()), seen(plain.val_dataloader())
+    assert sum(len(labels) for _, labels in again) == 300
+    assert seen(again) <= trained and seen(validation) == held_out
+    assert seen(again) == seen(digits(3, evaluate_training=300, crop=6).val_dataloader()[1])
+    assert not seen(again) & (held_out - trained)
+
+
 def test_wrong_arguments_are_refused() -> None:
     wrong: list[dict[str, Any]] = [
         {"batch_size": 0},
