@@ -159,6 +159,9 @@ def parse_metric(value: Any) -> Metric:
 def _epochs_to(value: Any) -> Metric:
     keys_of(mapping(value), ("metric", "below", "above"), needed=("metric",))
     logged = part(text, value["metric"], "metric")
+    if "test" in re.split("[^a-z]+", logged.lower()):
+        told = f"{logged} is measured once, at the end; name a curve of training or validation"
+        raise InputError(told, key="metric")
     sides = [side for side in ("below", "above") if side in value]
     if len(sides) != 1:
         raise InputError("either below or above must be given", key="below")

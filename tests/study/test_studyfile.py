@@ -364,6 +364,11 @@ SPACE = {"lr": [1, 2]}
         ({"metric": None, "metrics": []}, "metrics", "expected a list of metrics"),
         ({"metric": None, "metrics": ["loss", "loss"]}, "metrics", "written twice"),
         ({"metric": {"epochs_to": {"below": 2}}}, "metric.epochs_to.metric", "is missing"),
+        (
+            {"metric": {"epochs_to": {"metric": "test/error", "below": 2}}},
+            "metric.epochs_to.metric",
+            "measured once",
+        ),
         ({"metric": {"epochs_to": {"metric": "loss"}}}, "metric.epochs_to.below", "must be given"),
         ({"cells": 4}, "cells", "goes with factors"),
         ({"tune": {"space": SPACE}}, "tune.trials", "is missing"),
