@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from ablations.study.errors import nearest
 from ablations.study.yamlfile import read_yaml
 
 _FILE_KEYS = ("source", "doi", "data", "same_data", "setup", "claims")
-_KEYS = ("says", "section", "delta", "value", "exact", "note", *_FILE_KEYS[:-1])
+_TEXTS = ("section", "data", "note", "source", "doi")
+_KEYS = ("says", "delta", "raises", "value", "exact", "independent", "same_data", "setup", *_TEXTS)
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,16 @@ class Claim:
     """One row of a claims file.
 
     `delta` holds, for the last part of a metric's name (``top1_error``) or its whole name, the
-    paper's ablated - baseline; the key "" stands for any metric. `says` is the claim in words.
-    `same_data` holds the settings of a study, by the last part of their keys, which make it a study
-    of the paper's data at the paper's size, `setup` further settings of the paper's own run.
+    paper's ablated - baseline; the key "" stands for any metric. `value` is an error likewise.
+
+    Attributes:
+        says: The claim in words.
+        raises: Metrics that are higher without the component, where the paper gives no number.
+        exact: "baseline" and "ablated", unrounded.
+        independent: ``file#id`` of others' figures for the same component.
+        same_data: The settings of a study, by the last part of their keys, that make it a study of
+            the paper's data at the paper's size.
+        setup: Further settings of the paper's own run.
     """
 
     id: str
@@ -37,6 +45,10 @@ class Claim:
     section: str | None = None
     data: str | None = None
     delta: Mapping[str, Figure] = field(default_factory=dict)
+    value: Mapping[str, Figure] = field(default_factory=dict)
+    raises: tuple[str, ...] = ()
+    exact: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    independent: tuple[str, ...] = ()
     note: str | None = None
     source: str | None = None
     doi: str | None = None
@@ -48,15 +60,35 @@ class Claim:
 
         A training metric is never answered by a claim about test errors.
         """
-        *group, last = metric.name.split("/")
-        keys = [metric.name, "" if group == ["train"] else last, ""]
-        return next((self.delta[key] for key in keys if key in self.delta), None)
+        return next((self.delta[key] for key in _keys(metric) if key in self.delta), None)
+
+    def exact_for(self, metric: Metric) -> float | None:
+        """The same of the unrounded figures."""
+        sides = [self.exact.get(side, {}) for side in ("baseline", "ablated")]
+        for key in _keys(metric):
+            if all(key in side for side in sides):
+                return float(sides[1][key] - sides[0][key])
+        return None
+
+    def sign_for(self, metric: Metric) -> int:
+        """1 where the metric is said to rise without the component, -1: to fall; 0: not said."""
+        figure = self.delta_for(metric)
+        if figure is None or not figure.number:
+            return int(any(key in self.raises for key in _keys(metric)))
+        return 1 if figure.number > 0 else -1
 
     @property
     def place_in_source(self) -> str:
         """Its section, as "section 3.3", or whatever stands for it; empty where none is given."""
         section = self.section or ""
         return f"section {section}" if section[:1].isdigit() else section
+
+
+def _keys(metric: Metric) -> list[str]:
+    if metric.threshold:
+        return [metric.name, "epochs"]
+    *group, last = metric.name.split("/")
+    return [metric.name, "" if group == ["train"] else last, ""]
 
 
 def study_claims(study: Study) -> dict[str, Claim]:
@@ -68,7 +100,10 @@ def study_claims(study: Study) -> dict[str, Claim]:
     Raises:
         InputError: There is no such file or row, or the file cannot be used.
     """
-    return {arm: _find(study.file, arm, reference) for arm, reference in study.claims.items()}
+    return {
+        arm: find_claim(reference, study.file, f"claims.{arm}")
+        for arm, reference in study.claims.items()
+    }
 
 
 def load_claims(file: Path) -> dict[str, Claim]:
@@ -86,9 +121,14 @@ def load_claims(file: Path) -> dict[str, Claim]:
     return {name: _claim(name, row, shared, file) for name, row in rows.items()}
 
 
-def _find(study_file: Path, arm: str, reference: str) -> Claim:
+def find_claim(reference: str, file: Path, key: str) -> Claim:
+    """The row ``file#id``, looked for in ``claims/`` beside a file, then among the shipped ones.
+
+    Raises:
+        InputError: There is no such file or row; it is told as a fault of this file and key.
+    """
     name, _, row = reference.partition("#")
-    folders = [study_file.parent / "claims", shipped_configs() / "claims"]
+    folders = [file.parent / "claims", shipped_configs() / "claims"]
     for folder in folders:
         if (folder / f"{name}.yaml").is_file():
             claims = load_claims(folder / f"{name}.yaml")
@@ -96,15 +136,15 @@ def _find(study_file: Path, arm: str, reference: str) -> Claim:
                 return claims[row]
             raise InputError(
                 f'{folder / name}.yaml has no claim "{row}"',
-                file=study_file,
-                key=f"claims.{arm}",
+                file=file,
+                key=key,
                 nearest=_whole(name, nearest(row, claims)),
             )
-    known = [file.stem for folder in folders for file in folder.glob("*.yaml")]
+    known = [path.stem for folder in folders for path in folder.glob("*.yaml")]
     raise InputError(
         f'no file "{name}.yaml" in claims/ beside the study or among the shipped claims',
-        file=study_file,
-        key=f"claims.{arm}",
+        file=file,
+        key=key,
         nearest=nearest(name, known),
     )
 
@@ -121,16 +161,25 @@ def _claim(name: str, row: Any, shared: Mapping[str, Any], file: Path) -> Claim:
     fields = {**shared, **row}
     if not isinstance(fields.get("says"), str):
         raise InputError("says, the claim in words, is missing", file=file, key=key)
-    delta = fields.get("delta", {})
+    delta, exact = fields.get("delta", {}), fields.get("exact", {})
     if not isinstance(delta, dict):
         delta = {"": delta}
+    for side, values in exact.items() if isinstance(exact, dict) else [("exact", exact)]:
+        if side not in ("baseline", "ablated") or not isinstance(values, dict):
+            told = "expected baseline and ablated, each a mapping from metrics to numbers"
+            raise InputError(told, file=file, key=f"{key}.exact")
     return Claim(
         id=f"{file.stem}#{name}",
         delta={metric: _figure(v, file, f"{key}.delta") for metric, v in delta.items()},
-        **{
-            k: None if fields.get(k) is None else str(fields[k])
-            for k in ("section", "data", "note", "source", "doi")
+        value={
+            metric: replace(figure, shown=figure.shown.replace("+", ""))
+            for metric, v in fields.get("value", {}).items()
+            for figure in [_figure(v, file, f"{key}.value")]
         },
+        raises=tuple(fields.get("raises", ())),
+        exact=exact,
+        independent=tuple(fields.get("independent", ())),
+        **{k: None if fields.get(k) is None else str(fields[k]) for k in _TEXTS},
         says=fields["says"].strip(),
         same_data=_settings(fields, "same_data", file, key),
         setup=_settings(fields, "setup", file, key),

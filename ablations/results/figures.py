@@ -32,20 +32,20 @@ from ablations.study import Study
 
 Colours = dict[str, str]
 
-_BASELINE = "#5a5a5a"
-_PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-_PALETTE += ["#882255", "#999933", "#332288", "#44AA99", "#CC6677"]
-_INK, _FAINT, _MARGIN = "#222222", "#8a8a8a", "#e6edf4"
+BASELINE = "#5a5a5a"
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+PALETTE += ["#882255", "#999933", "#332288", "#44AA99", "#CC6677"]
+INK, FAINT, _MARGIN = "#222222", "#8a8a8a", "#e6edf4"
 _STYLE: dict[Any, Any] = {
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.labelsize": 10,
     "font.size": 10,
-    "text.color": _INK,
+    "text.color": INK,
     "text.parse_math": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.bottom": True,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
@@ -70,7 +70,8 @@ _DASHES: dict[str, Literal["-", "--"]] = {"val": "-", "train": "--"}
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """What all figures have in common, for those drawn inside."""
     with matplotlib.rc_context({**sns.axes_style("white"), **_STYLE}):
         yield
 
@@ -82,11 +83,19 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     return out.getvalue()
 
 
+def svg(figure: Figure) -> bytes:
+    """A figure as SVG with its text as text, the same bytes for the same figure."""
+    out = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ablations"}):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
 def arm_colours(study: Study) -> Colours:
     """The colour of each arm, the baseline grey; after eleven arms they repeat."""
     others = [arm.name for arm in study.arms if arm.name != study.baseline]
-    colours = {name: _PALETTE[i % len(_PALETTE)] for i, name in enumerate(others)}
-    return {study.baseline: _BASELINE, **colours}
+    colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(others)}
+    return {study.baseline: BASELINE, **colours}
 
 
 def forest_plot(table: DeltaTable, colours: Colours) -> Figure:
@@ -95,10 +104,10 @@ def forest_plot(table: DeltaTable, colours: Colours) -> Figure:
     The margin is shaded, a paper's figure is a star. Numbers and verdicts stand at the right.
     """
     rows, metric = table.arms, table.metric
-    with _style():
+    with style():
         figure = Figure(figsize=(8.6, 1.5 + 0.5 * len(rows)), layout="constrained")
         axes = figure.subplots()
-        axes.axvline(0, color=_INK, linewidth=1, zorder=1)
+        axes.axvline(0, color=INK, linewidth=1, zorder=1)
         if table.margin is not None:
             axes.axvspan(-table.margin, table.margin, color=_MARGIN, linewidth=0, zorder=0)
         for y, row in enumerate(rows):
@@ -120,7 +129,7 @@ def forest_plot(table: DeltaTable, colours: Colours) -> Figure:
                 transform=axes.get_xaxis_transform(),
                 ha=side,
                 va="bottom",
-                color=_FAINT,
+                color=FAINT,
                 fontsize=9,
             )
         sns.despine(ax=axes, left=True)
@@ -149,7 +158,7 @@ def _forest_row(axes: Axes, row: Row, y: int, colour: str, digits: int) -> None:
         axes.plot(row.delta.mean, y, "D", markersize=7.5, color=colour, markeredgecolor="white")
     claimed = row.claim and row.claim.delta_for(row.metric)
     if claimed:
-        axes.plot(claimed.number, y, "*", markersize=12, color="white", markeredgecolor=_INK)
+        axes.plot(claimed.number, y, "*", markersize=12, color="white", markeredgecolor=INK)
     mean = delta_text(row.metric, row.delta, digits) if row.pairs else "no pairs"
     numbers = f"{mean} {delta_interval_text(row.metric, row.delta.interval, digits)}"
     place = axes.get_yaxis_transform()
@@ -184,13 +193,13 @@ def _margin(table: DeltaTable) -> str:
 
 def _forest_legend(table: DeltaTable) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color=_FAINT, linewidth=2.8, marker="D", label="mean and 95% interval"),
-        Line2D([], [], color=_FAINT, linestyle="", marker="o", markersize=4, label="one seed"),
+        Line2D([], [], color=FAINT, linewidth=2.8, marker="D", label="mean and 95% interval"),
+        Line2D([], [], color=FAINT, linestyle="", marker="o", markersize=4, label="one seed"),
     ]
     if table.margin is not None:
         handles.append(Patch(color=_MARGIN, label=_margin(table)))
     if any(row.claim and row.claim.delta_for(row.metric) for row in table.arms):
-        star = Line2D([], [], color="white", marker="*", markersize=10, markeredgecolor=_INK)
+        star = Line2D([], [], color="white", marker="*", markersize=10, markeredgecolor=INK)
         star.set_label("the paper, on its own data")
         handles.append(star)
     return handles
@@ -213,7 +222,7 @@ def learning_curves(log: pd.DataFrame, study: Study, colours: Colours) -> Figure
     across = min(len(arms), 3 if len(arms) <= 9 else 4)
     down = math.ceil(len(arms) / across)
     width = 7.4 if across == 1 else 8.6
-    with _style():
+    with style():
         figure = Figure(
             figsize=(width, 0.9 + (3.0 if down == 1 else 2.1) * down), layout="constrained"
         )
@@ -276,11 +285,11 @@ def _curve_legend(log: pd.DataFrame, study: Study) -> list[Line2D | Patch]:
     words = {"val": "validation", "train": "training"}
     phases = [phase for phase in _DASHES if (log["phase"] == phase).any()]
     return [
-        *(Line2D([], [], color=_INK, linestyle=_DASHES[p], label=words[p]) for p in phases),
+        *(Line2D([], [], color=INK, linestyle=_DASHES[p], label=words[p]) for p in phases),
         Line2D(
-            [], [], color=_BASELINE, linewidth=4, alpha=0.6, label=f"{study.baseline} (baseline)"
+            [], [], color=BASELINE, linewidth=4, alpha=0.6, label=f"{study.baseline} (baseline)"
         ),
-        Patch(color=_FAINT, alpha=0.3, linewidth=0, label="least to greatest over seeds"),
+        Patch(color=FAINT, alpha=0.3, linewidth=0, label="least to greatest over seeds"),
     ]
 
 
@@ -302,7 +311,7 @@ def interaction_plot(frame: pd.DataFrame, study: Study) -> Figure | None:
         long[factor] = [levels[arm][factor] for arm in long["arm"]]
     across = min(len(pairs), 3)
     down = math.ceil(len(pairs) / across)
-    with _style():
+    with style():
         figure = Figure(figsize=(max(4.2, 2.9 * across), 3.0 * down), layout="constrained")
         grid = figure.subplots(down, across, sharey=True, squeeze=False)
         for axes, term in zip(grid.flat, pairs, strict=False):
@@ -325,7 +334,7 @@ def _interaction(axes: Axes, long: pd.DataFrame, one: str, other: str) -> None:
         "hue": other,
         "order": first,
         "hue_order": second,
-        "palette": _PALETTE[:2],
+        "palette": PALETTE[:2],
         "ax": axes,
     }
     sns.stripplot(**shared, dodge=0.25, jitter=False, size=3.5, alpha=0.55, legend=False)
@@ -354,7 +363,7 @@ def completeness_matrix(frame: pd.DataFrame) -> Figure:
     codes = states.reindex(index=arms, columns=seeds).map(names.index)
     signs = codes.map(lambda code: _STATES[names[int(code)]][1])
     width = float(np.clip(2.4 + 0.42 * len(seeds), 4.6, 8.6))
-    with _style():
+    with style():
         figure = Figure(figsize=(width, 1.3 + 0.34 * len(arms)), layout="constrained")
         axes = figure.subplots()
         sns.heatmap(
@@ -365,7 +374,7 @@ def completeness_matrix(frame: pd.DataFrame) -> Figure:
             cmap=[colour for colour, _ in _STATES.values()],
             annot=signs if len(seeds) <= 30 else False,
             fmt="",
-            annot_kws={"color": _INK, "fontsize": 11},
+            annot_kws={"color": INK, "fontsize": 11},
             cbar=False,
             linewidths=1.5 if len(seeds) <= 30 else 0.2,
             linecolor="white",
@@ -376,7 +385,7 @@ def completeness_matrix(frame: pd.DataFrame) -> Figure:
         handles = [
             Patch(
                 facecolor=_STATES[s][0],
-                edgecolor=_FAINT,
+                edgecolor=FAINT,
                 linewidth=0.4,
                 label=f"{s} {_STATES[s][1]}".strip() + f" ({int((frame['state'] == s).sum())})",
             )

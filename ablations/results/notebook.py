@@ -187,6 +187,11 @@ def to_page(notebook: Any, title: str) -> str:
         exclude_anchor_links=True,
     )
     body, _ = exporter.from_notebook_node(notebook)
+    return page(body, title)
+
+
+def page(body: str, title: str) -> str:
+    """HTML as one page in the style of the reports, with nothing to load."""
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, ablations {__version__}"
     return f"""\

@@ -1,0 +1,277 @@
+"""A paper's claims beside what the studies of a workspace found: a row per claim and arm."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import yaml
+
+from ablations.results.agreement import compare
+from ablations.results.claims import Claim, find_claim, load_claims
+from ablations.results.frame import trial_frame
+from ablations.results.numbers import duration, fixed, interval_text, signed
+from ablations.results.rows import DeltaTable, Row
+from ablations.results.tables import study_table
+from ablations.results.wording import digits_for
+from ablations.study import InputError, Study, load_study, shipped_configs
+from ablations.workspace import Workspace
+
+Stand = Literal["agrees", "disagrees", "undecided", "not run"]
+_DATA = {
+    "digits": "digits",
+    "cifar10": "CIFAR-10",
+    "cifar10-jpeg": "CIFAR-10 (JPEG)",
+    "imagenet": "ILSVRC-2012",
+}
+
+NOTES = (
+    "Differences are ablated - baseline, in percentage points unless the metric is another: "
+    "positive where the component helps.",
+    "Ours: mean over paired seeds with the 95% interval of Student's t; the verdict is corrected "
+    "for the arms of its study (Holm). The paper's and the independent figures are of single runs.",
+    "Sizes of differences are compared on the same data alone; on other data only the sign is.",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """On what and how long the trials of a study were trained, in words."""
+
+    data: str
+    budget: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A study with what came out of it."""
+
+    study: Study
+    frame: pd.DataFrame
+    table: DeltaTable
+    setting: Setting
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim, and the arm that answers it, where one was run.
+
+    Attributes:
+        beside: Others' figures for the same component.
+        stand: Whether our sign is the paper's.
+        why: What that rests on, in a few words.
+    """
+
+    claim: Claim
+    beside: tuple[Claim, ...]
+    stand: Stand
+    why: str
+    answer: Answered | None = None
+    row: Row | None = None
+
+
+def studies_in(workspace: Workspace) -> list[Study]:
+    """Every study that was run in a workspace, by name.
+
+    Raises:
+        InputError: There is no workspace, or no study in it.
+    """
+    files = sorted(workspace.root.glob("studies/*/study.yaml"))
+    if not files:
+        raise InputError(
+            "no study was run here; run one first, for example `ablate run quickstart`",
+            file=workspace.root,
+        )
+    workspace.check()
+    return [workspace.with_recorded_seeds(load_study(file)) for file in files]
+
+
+def answered(study: Study, workspace: Workspace) -> Answered:
+    """A study, its trials and its table."""
+    frame = trial_frame(study, workspace)
+    return Answered(
+        study, frame, study_table(study, workspace), setting_of(study, frame, workspace)
+    )
+
+
+def trial_config(workspace: Workspace, trial: str) -> dict[str, Any]:
+    """The resolved configuration that a trial was trained with; empty where it has not begun."""
+    file = workspace.trial_folder(trial) / "config.yaml"
+    return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
+
+
+def setting_of(study: Study, frame: pd.DataFrame, workspace: Workspace) -> Setting:
+    """Data and budget of a study's baseline."""
+    trials = frame[frame["arm"] == study.baseline]
+    config = trial_config(workspace, str(trials["trial"].iloc[0])) or dict(study.base_config)
+    data = config.get("data") or {}
+    arguments = data.get("init_args") or {}
+    path = Path(str(arguments.get("path") or data.get("class_path", "own data").split(".")[-1]))
+    name = _DATA.get(path.name, path.name)
+    if arguments.get("limit"):
+        name += f", {arguments['limit']:,} training images"
+    done = frame[frame["state"] == "done"]
+    epochs = sorted(set(done["epochs"].dropna().astype(int)))
+    devices = {
+        result["environment"]["device"]
+        for trial in done["trial"].unique()
+        if (result := workspace.result(trial)) is not None
+    }
+    parts = [
+        f"{len(study.seeds)} seeds",
+        f"{' or '.join(map(str, epochs))} epochs" if epochs else "",
+        f"{duration(done['seconds'].mean())} s a trial" if len(done) else "",
+        " and ".join(sorted(devices)),
+    ]
+    return Setting(name, ", ".join(filter(None, parts)))
+
+
+def claim_rows(answers: Sequence[Answered], paper: str = "alexnet") -> list[ClaimRow]:
+    """Every claim of a paper about removing a component, with each arm that answers it.
+
+    A claim that no study answers has a row too, "not run".
+    """
+    file = shipped_configs() / "claims" / f"{paper}.yaml"
+    rows: list[ClaimRow] = []
+    for name, claim in load_claims(file).items():
+        if not (claim.delta or claim.raises):
+            continue
+        beside = tuple(find_claim(row, file, f"claims.{name}") for row in claim.independent)
+        found = [
+            ClaimRow(claim, beside, *_stands(claim, row, answer), answer, row)
+            for answer in answers
+            for row in answer.table.arms
+            if row.claim is not None and row.claim.id == claim.id
+        ]
+        rows += found or [ClaimRow(claim, beside, "not run", "no study here asks it")]
+    return rows
+
+
+def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
+    margin, sign = answer.table.margin, claim.sign_for(row.metric)
+    figure = claim.delta_for(row.metric)
+    if not row.pairs:
+        return "undecided", "no seed has a value in both arms"
+    if not sign:
+        return "undecided", f"the paper says nothing of {row.metric.name}"
+    if row.verdict == "equivalent" and not row.p_holm < 0.05:
+        if figure is None or abs(figure.number) > (margin or 0):
+            return "disagrees", f"equivalent within {margin:g}"
+        return "undecided", f"the margin of {margin:g} is wider than the paper's delta"
+    same = bool(claim.data and claim.data.startswith(answer.setting.data))
+    number = figure.number if figure and figure.number else float(sign)
+    found = compare(number, row.delta, row.p_holm, same and figure is not None, row.sd)
+    why = {
+        "agrees": "the sign is the paper's",
+        "disagrees": "the sign is the other one",
+        "undecided": f"zero is not excluded after {row.pairs} seeds",
+    }[found.sign]
+    if found.ratio is not None:
+        why += f"; {found.ratio:.2g} times its size"
+    if found.sign == "agrees" and row.verdict == "equivalent":
+        why += f", but it is equivalent within {margin:g}"
+    if answer.table.unfinished:
+        why += f"; {answer.table.unfinished} trials still to come"
+    return found.sign, why
+
+
+def shown(rows: Sequence[ClaimRow]) -> pd.DataFrame:
+    """The rows as text for people."""
+    return pd.DataFrame([_shown(row) for row in rows])
+
+
+def _shown(each: ClaimRow) -> dict[str, str]:
+    claim, row, answer = each.claim, each.row, each.answer
+    cells = {
+        "component removed": claim.id.partition("#")[2],
+        "section": claim.section or "",
+        "paper": "unpublished" if _unpublished(claim) else _figures(claim) or "in words",
+        "unrounded": _exact(claim),
+        "paper's data": claim.data or "",
+        "independent": "; ".join(f"{_name(c)} {_figures(c, brief=True)}" for c in each.beside),
+        "ours": "",
+        "metric": "",
+        "verdict": "",
+        "paper's sign": each.stand,
+        "why": each.why,
+        "our data": "",
+        "budget": "",
+        "study, arm": "",
+    }
+    if row is None or answer is None:
+        return cells
+    digits = digits_for(answer.table)
+    ours = f"{signed(row.delta.mean, digits)} {interval_text(row.delta.interval, digits)}".strip()
+    return cells | {
+        "ours": ours if row.pairs else "",
+        "metric": row.metric.name,
+        "verdict": row.verdict if row.pairs else "",
+        "our data": answer.setting.data,
+        "budget": answer.setting.budget,
+        "study, arm": f"{answer.study.name}, {row.arm}",
+    }
+
+
+def numbers(rows: Sequence[ClaimRow]) -> pd.DataFrame:
+    """The rows at full precision for programs; empty where there is nothing."""
+    return pd.DataFrame([_numbers(row) for row in rows])
+
+
+def _numbers(each: ClaimRow) -> dict[str, Any]:
+    claim, row, answer = each.claim, each.row, each.answer
+    values: dict[str, Any] = {"claim": claim.id, "section": claim.section, "says": claim.says}
+    for top in ("top1_error", "top5_error"):
+        figure, sides = claim.delta.get(top), claim.exact
+        values[f"paper_{top}"] = figure and figure.number
+        for side in ("baseline", "ablated"):
+            values[f"exact_{side}_{top}"] = sides.get(side, {}).get(top)
+    values["paper_data"] = claim.data
+    values["independent"] = "; ".join(f"{c.id} {_figures(c, brief=True)}" for c in each.beside)
+    values |= {"paper_sign": each.stand, "why": each.why}
+    if row is None or answer is None:
+        return values
+    return values | {
+        "study": answer.study.name,
+        "arm": row.arm,
+        "metric": row.metric.name,
+        "delta": row.delta.mean,
+        "interval_low": row.delta.interval[0],
+        "interval_high": row.delta.interval[1],
+        "pairs": row.pairs,
+        "p_holm": row.p_holm,
+        "verdict": row.verdict,
+        "data": answer.setting.data,
+        "budget": answer.setting.budget,
+    }
+
+
+def _figures(claim: Claim, *, brief: bool = False) -> str:
+    """Its deltas: "+1.4 top-1, +1.2 top-5", or the first alone."""
+    found = [f"{figure.shown} {_measure(name)}".strip() for name, figure in claim.delta.items()]
+    if brief:
+        return next(iter(claim.delta.values())).shown if claim.delta else ""
+    return ", ".join(found)
+
+
+def _unpublished(claim: Claim) -> bool:
+    return (claim.section or "").startswith("unpublished")
+
+
+def _exact(claim: Claim) -> str:
+    baseline, ablated = (claim.exact.get(side, {}) for side in ("baseline", "ablated"))
+    return ", ".join(
+        f"{signed(ablated[name] - baseline[name], 3)} {_measure(name)} "
+        f"({fixed(baseline[name], 3)} to {fixed(ablated[name], 3)})"
+        for name in baseline
+        if name in ablated and math.isfinite(ablated[name])
+    )
+
+
+def _measure(name: str) -> str:
+    return {"top1_error": "top-1", "top5_error": "top-5"}.get(name, name)
+
+
+def _name(claim: Claim) -> str:
+    return claim.id.partition("#")[2]
