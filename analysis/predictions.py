@@ -1,0 +1,131 @@
+"""Figure 4, left: test images with the labels that a trained net thinks most probable, as bars."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from ablations.data.packed import Packed
+from ablations.results.figures import FAINT, INK, PALETTE, style
+from ablations.results.frame import Predictions
+from ablations.results.frame import predictions as stored
+from ablations.results.paper import studies_in
+from ablations.study import InputError, Study, Trial, trials
+from ablations.workspace import Workspace
+from analysis.command import Out, StudyOption, WorkspaceFolder, run, the_one, write_figure
+from analysis.drawing import short, show_image
+from analysis.trained import open_data_of
+
+LABELS = 5
+ACROSS = 4
+
+
+def predicting(study: Study, workspace: Workspace, arm: str) -> list[tuple[Trial, Predictions]]:
+    """The finished trials of an arm that stored what they answered, by seed."""
+    found = [
+        (trial, stored(workspace, trial.id))
+        for trial in trials(study)
+        if trial.arm == arm and (workspace.result(trial.id) or {}).get("status") == "done"
+    ]
+    return [(trial, answers) for trial, answers in found if answers is not None]
+
+
+def study_with_predictions(workspace: Workspace, chosen: str | None) -> Study:
+    """The study that is asked for, or the only one whose baseline stored predictions.
+
+    Raises:
+        InputError: None did, or several.
+    """
+    found = [s for s in studies_in(workspace) if predicting(s, workspace, s.baseline)]
+    remedy = (
+        'run one whose test_step returns {"probabilities": ..., "targets": ...} first, '
+        "for example `ablate run quickstart`"
+    )
+    return the_one(found, chosen, "stored predictions", remedy)
+
+
+def draw_rows(packed: Packed, answers: Predictions, count: int) -> NDArray[np.int64]:
+    """Numbers of test images drawn at random, the same for every net.
+
+    Raises:
+        ValueError: The answers are not to these images in their order.
+    """
+    labels = packed.splits["test"].labels
+    if not np.array_equal(labels, answers.targets):
+        raise ValueError("the predictions are not of these test images in their order")
+    drawn = np.random.default_rng(2012).choice(len(labels), min(count, len(labels)), replace=False)
+    return np.sort(drawn)
+
+
+def figure(packed: Packed, answers: Predictions, rows: NDArray[np.int64], title: str) -> Figure:
+    """Each image over its bars, the right label's bar in colour and its name in bold."""
+    images = np.empty((len(rows), *packed.shape), np.uint8)
+    packed.splits["test"].take(rows, images)
+    down = -(-len(rows) // ACROSS)
+    with style():
+        drawn = Figure(figsize=(8.6, 0.7 + 2.9 * down), layout="constrained")
+        drawn.suptitle(title, fontsize=10)
+        grid = drawn.subplots(2 * down, ACROSS, squeeze=False, height_ratios=[1.15, 1] * down)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for at, row in enumerate(rows):
+            above, below = grid[2 * (at // ACROSS) : 2 * (at // ACROSS) + 2, at % ACROSS]
+            for axes in (above, below):
+                axes.set_axis_on()
+            show_image(above, images[at])
+            true = int(answers.targets[row])
+            above.set_xlabel(short(packed.classes[true]), fontweight="bold")
+            _bars(below, answers.probabilities[row], packed.classes, true)
+        handles = [Line2D([], [], color=PALETTE[0], linewidth=7, label="the right label")]
+        handles += [Line2D([], [], color="#c9c9c9", linewidth=7, label="another")]
+        drawn.legend(handles=handles, loc="outside lower center", ncols=2)
+    return drawn
+
+
+def _bars(axes: Axes, probabilities: NDArray[np.floating], names: Sequence[str], true: int) -> None:
+    best = np.argsort(-probabilities, kind="stable")[:LABELS]
+    colours = [PALETTE[0] if label == true else "#c9c9c9" for label in best]
+    axes.barh(range(len(best)), probabilities[best], color=colours, height=0.86)
+    for y, label in enumerate(best):
+        weight = "bold" if label == true else "normal"
+        share = f"{100 * probabilities[label]:.0f}%"
+        text = f" {short(names[label])}  {share}"
+        axes.text(0, y, text, va="center", fontsize=8.5, fontweight=weight, color=INK)
+    axes.set(xlim=(0, 1), ylim=(LABELS - 0.5, -0.5), xticks=[], yticks=[])
+    for spine in ("top", "right", "bottom"):
+        axes.spines[spine].set_visible(False)
+    axes.spines["left"].set_color(FAINT)
+
+
+def predictions(
+    workspace: WorkspaceFolder = Path("runs"),
+    out: Out = Path("reports"),
+    study: StudyOption = None,
+    arm: Annotated[str | None, typer.Option(help="Whose net; the baseline's by default.")] = None,
+    images: Annotated[int, typer.Option(min=1, max=32, help="Drawn at random.")] = 8,
+) -> Sequence[Path]:
+    """Draw test images with their five most probable labels."""
+    place = Workspace(workspace)
+    chosen = study_with_predictions(place, study)
+    name = chosen.arm(arm or chosen.baseline).name
+    found = predicting(chosen, place, name)
+    if not found:
+        raise InputError(f'no finished trial of "{name}" stored predictions', file=chosen.file)
+    trial, answers = found[0]
+    packed = open_data_of(place, trial.id).packed
+    try:
+        rows = draw_rows(packed, answers, images)
+    except ValueError as error:
+        raise InputError(str(error), file=place.trial_folder(trial.id)) from error
+    title = f"{chosen.name}, {name}, seed {trial.seed}: {len(rows)} test images drawn at random"
+    return write_figure(out, f"predictions-{chosen.name}", figure(packed, answers, rows, title))
+
+
+if __name__ == "__main__":
+    run(predictions)
