@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -199,47 +200,41 @@ def _comparisons(looked: Sequence[Filters]) -> list[str]:
 
 def figure(looked: Sequence[Filters], colours: Colours) -> Figure:
     """A row per arm: the kernels of its first seed, the halves apart, and all selectivities."""
-    across = max(1, -(-int((looked[0].selectivity.shape[1] * 150) ** 0.5) // 10))
     with style():
         drawn = Figure(figsize=(8.6, 0.8 + 2.6 * len(looked)), layout="constrained")
         rows = drawn.subfigures(len(looked), 1, squeeze=False)[:, 0]
-        rng = np.random.default_rng(0)
         for part, each in zip(rows, looked, strict=True):
             grid = part.subplot_mosaic(
                 [["first", "dots"], ["second", "dots"]], width_ratios=[1.5, 1]
             )
-            half = each.selectivity.shape[1] // 2
             names = ("column 1", "column 2") if each.columns else ("first half", "second half")
-            for name, chosen, place in zip(
-                names, (slice(None, half), slice(half, None)), ("first", "second"), strict=True
+            half = len(each.kernels[0]) // 2
+            across = next(n for n in range(1, half + 1) if half % n == 0 and n * n >= 1.5 * half)
+            for name, kernels in zip(
+                names, (each.kernels[0][:half], each.kernels[0][half:]), strict=True
             ):
-                picture = tiles(each.kernels[0][chosen], across)
-                show_image(grid[place], picture)
-                grid[place].set_ylabel(name, fontsize=9)
+                axes = grid["first" if name == names[0] else "second"]
+                show_image(axes, tiles(kernels, across))
+                axes.set_ylabel(name, fontsize=9)
             grid["first"].set_title(f"{each.arm}, seed {each.seeds[0]}")
-            for row, chosen in enumerate((slice(None, half), slice(half, None))):
-                for at, values in enumerate(each.selectivity):
-                    y = row + 0.8 * ((at + 0.5) / len(each.seeds) - 0.5)
-                    heights = y + rng.uniform(-0.25, 0.25, half) / len(each.seeds)
-                    grid["dots"].scatter(
-                        values[chosen][:half],
-                        heights[: len(values[chosen])],
-                        *(14, colours[each.arm]),
-                        alpha=0.6,
-                        linewidth=0,
-                    )
-                    mean = values[chosen].mean()
-                    grid["dots"].plot(
-                        [mean, mean],
-                        [y - 0.3 / len(each.seeds), y + 0.3 / len(each.seeds)],
-                        color="black",
-                        linewidth=1.6,
-                    )
-            grid["dots"].set(xlim=(-0.03, 1.03), ylim=(1.5, -0.5), xlabel="colour selectivity")
+            _dots(grid["dots"], each, colours[each.arm])
             grid["dots"].set_yticks([0, 1], names)
-            grid["dots"].axhline(0.5, color=FAINT, linewidth=0.6)
-            grid["dots"].set_title("every kernel of every seed, means in black")
     return drawn
+
+
+def _dots(axes: Axes, each: Filters, colour: str) -> None:
+    """A line of dots per half and seed, one for each kernel, with its mean."""
+    rng = np.random.default_rng(0)
+    room = 0.8 / len(each.seeds)
+    for at, values in enumerate(each.selectivity):
+        for row, half in enumerate(np.array_split(values, 2)):
+            y = row - 0.4 + room * (at + 0.5)
+            heights = y + room * rng.uniform(-0.3, 0.3, len(half))
+            axes.scatter(half, heights, s=14, color=colour, alpha=0.6, linewidth=0)
+            axes.plot([half.mean()] * 2, [y - 0.4 * room, y + 0.4 * room], color="black")
+    axes.axhline(0.5, color=FAINT, linewidth=0.6)
+    axes.set(xlim=(-0.03, 1.03), ylim=(1.5, -0.5), xlabel="colour selectivity")
+    axes.set_title("every kernel of every seed, means in black")
 
 
 def filters(

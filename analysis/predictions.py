@@ -8,7 +8,7 @@ import numpy as np
 import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from ablations.data.packed import Packed
@@ -23,6 +23,8 @@ from analysis.drawing import short, show_image
 from analysis.trained import open_data_of
 
 LABELS = 5
+# Light enough for dark text on it.
+RIGHT, WRONG = PALETTE[5], "#d0d0d0"
 ACROSS = 4
 
 
@@ -82,15 +84,15 @@ def figure(packed: Packed, answers: Predictions, rows: NDArray[np.int64], title:
             true = int(answers.targets[row])
             above.set_xlabel(short(packed.classes[true]), fontweight="bold")
             _bars(below, answers.probabilities[row], packed.classes, true)
-        handles = [Line2D([], [], color=PALETTE[0], linewidth=7, label="the right label")]
-        handles += [Line2D([], [], color="#c9c9c9", linewidth=7, label="another")]
+        handles = [Patch(color=RIGHT, label="the right label")]
+        handles += [Patch(color=WRONG, label="another")]
         drawn.legend(handles=handles, loc="outside lower center", ncols=2)
     return drawn
 
 
 def _bars(axes: Axes, probabilities: NDArray[np.floating], names: Sequence[str], true: int) -> None:
     best = np.argsort(-probabilities, kind="stable")[:LABELS]
-    colours = [PALETTE[0] if label == true else "#c9c9c9" for label in best]
+    colours = [RIGHT if label == true else WRONG for label in best]
     axes.barh(range(len(best)), probabilities[best], color=colours, height=0.86)
     for y, label in enumerate(best):
         weight = "bold" if label == true else "normal"

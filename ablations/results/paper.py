@@ -11,7 +11,7 @@ import yaml
 
 from ablations.results.agreement import compare
 from ablations.results.claims import Claim, find_claim, load_claims
-from ablations.results.frame import trial_frame
+from ablations.results.frame import ENDED, trial_frame
 from ablations.results.numbers import duration, fixed, interval_text, signed
 from ablations.results.rows import DeltaTable, Row
 from ablations.results.tables import study_table
@@ -113,6 +113,7 @@ def setting_of(study: Study, frame: pd.DataFrame, workspace: Workspace) -> Setti
     if arguments.get("limit"):
         name += f", {arguments['limit']:,} training images"
     done = frame[frame["state"] == "done"]
+    ended = trials[trials["state"].isin(ENDED)]
     epochs = sorted(set(done["epochs"].dropna().astype(int)))
     devices = {
         result["environment"]["device"]
@@ -120,7 +121,9 @@ def setting_of(study: Study, frame: pd.DataFrame, workspace: Workspace) -> Setti
         if (result := workspace.result(trial)) is not None
     }
     parts = [
-        f"{len(study.seeds)} seeds",
+        f"{len(ended)} seeds"
+        if len(ended) == len(trials)
+        else f"{len(ended)} of {len(trials)} seeds",
         f"{' or '.join(map(str, epochs))} epochs" if epochs else "",
         f"{duration(done['seconds'].mean())} s a trial" if len(done) else "",
         " and ".join(sorted(devices)),
