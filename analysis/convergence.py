@@ -132,7 +132,7 @@ def figure(found: Sequence[Curve], colours: Colours, metric: str, below: float) 
     """Means over seeds over the curves of single seeds, and where they cross the threshold."""
     percent = is_percentage(metric, np.concatenate([c.values.ravel() for c in found]).tolist())
     with style():
-        drawn = Figure(figsize=(7.4, 4.4), layout="constrained")
+        drawn = Figure(figsize=(7.4, 4.8), layout="constrained")
         axes = drawn.subplots()
         axes.axhline(below, color=FAINT, linewidth=1, linestyle=":")
         told = f"{below:g}{'%' if percent else ''}"
@@ -161,7 +161,8 @@ def figure(found: Sequence[Curve], colours: Colours, metric: str, below: float) 
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         for spine in ("top", "right"):
             axes.spines[spine].set_visible(False)
-        axes.legend(loc="upper right", title="mean over seeds; a dot where a seed crosses")
+        told = "thick: mean over seeds; a dot where a seed crosses"
+        drawn.legend(loc="outside upper center", ncols=2, title=told)
     return drawn
 
 

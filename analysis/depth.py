@@ -87,14 +87,15 @@ def table(main: Answered, found: Sequence[Removal]) -> tuple[pd.DataFrame, pd.Da
             | (_control(each.control, digits) if each.control else {"control": "not run"})
         )
     long = [
-        (each.layers, what, row.parameters, row.mean, row.sd, row.delta.mean, *row.delta.interval)
-        + (row.pairs, row.p_holm, row.verdict)
+        {"removed": each.layers, "arm": row.arm, "control": row is each.control}
+        | {"parameters": row.parameters, "error": row.mean, "sd": row.sd, "delta": row.delta.mean}
+        | dict(zip(("interval_low", "interval_high"), row.delta.interval, strict=True))
+        | {"pairs": row.pairs, "p_holm": row.p_holm, "verdict": row.verdict}
         for each in found
-        for what, row in (("removed", each.removed), ("control", each.control))
+        for row in (each.removed, each.control)
         if row is not None
     ]
-    names = "removed arm parameters error sd delta interval_low interval_high pairs p_holm verdict"
-    return pd.DataFrame(rows).fillna(""), pd.DataFrame(long, columns=names.split(" "))
+    return pd.DataFrame(rows).fillna(""), pd.DataFrame(long)
 
 
 def _control(row: Row, digits: int) -> dict[str, str]:

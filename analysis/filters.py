@@ -190,9 +190,9 @@ def _comparisons(looked: Sequence[Filters]) -> list[str]:
         )
         delta = paired_delta(a, b)
         if delta.n > 1:
+            mean = f"{signed(delta.mean, 3)} {interval_text(delta.interval, 3)}".strip()
             said.append(
-                f"The halves of {first.arm} differ by {signed(delta.mean, 3)} "
-                f"{interval_text(delta.interval, 3)} more than those of {other.arm} "
+                f"The halves of {first.arm} differ by {mean} more than those of {other.arm} "
                 f"({delta.n} paired seeds, p {p_text(delta.p)})."
             )
     return said

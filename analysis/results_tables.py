@@ -61,10 +61,11 @@ def lines(plain: Sequence[Predictions], pretrained: Sequence[Predictions]) -> li
         if not same or other.probabilities.shape != every[0].probabilities.shape:
             raise ValueError("the nets were not tested on the same images")
     k = min(AVERAGED, len(plain))
-    found = [_single(ONE, plain), _averaged(f"{k} nets {FIVE}", plain, k)]
+    paper = _paper(FIVE) if k == AVERAGED else None
+    found = [_single(ONE, plain), _averaged(f"{k} nets {FIVE}", plain, k, paper)]
     if not pretrained:
         return [*found, *(Line(name, "none", {}, _paper(name)) for name in (PRETRAINED, ALL))]
-    return [*found, _single(PRETRAINED, pretrained), _averaged(ALL, every, len(every))]
+    return [*found, _single(PRETRAINED, pretrained), _averaged(ALL, every, len(every), _paper(ALL))]
 
 
 def _single(name: str, nets: Sequence[Predictions]) -> Line:
@@ -77,15 +78,13 @@ def _single(name: str, nets: Sequence[Predictions]) -> Line:
     return Line(name, f"mean of {len(nets)}" if len(nets) > 1 else "1", errors, _paper(name))
 
 
-def _averaged(name: str, nets: Sequence[Predictions], k: int) -> Line:
+def _averaged(name: str, nets: Sequence[Predictions], k: int, paper: Claim | None) -> Line:
     errors = {
         (view, top): (error, float("nan"))
         for view in _views(nets)
         for top, error in _errors(nets, view, k).items()
     }
-    row = next(known for known in PAPER if name.endswith(known))
-    whole = row == ALL or k == AVERAGED
-    return Line(name, f"{k} of {len(nets)}", errors, _paper(row) if whole else None)
+    return Line(name, f"{k} of {len(nets)}", errors, paper)
 
 
 def _views(nets: Sequence[Predictions]) -> list[str]:

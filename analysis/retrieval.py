@@ -74,10 +74,10 @@ def train_codes(features: Tensor, bits: int, epochs: int = 20) -> Codes:
         net = Codes(features.shape[1], bits)
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
         for _ in range(epochs):
-            for rows in torch.randperm(len(features)).split(128):
+            for rows in torch.split(torch.randperm(len(features)), 128):
                 loss = F.mse_loss(net(features[rows]), features[rows])
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
     return net
 
@@ -144,7 +144,7 @@ def retrieve(net: Classifier, queries: Images, stored: Images) -> Retrieved:
     layer = hidden(net)
     with torch.inference_mode():
         far, near = (
-            torch.cat([layer(part) for part in each.images.split(256)])
+            torch.cat([layer(part) for part in torch.split(each.images, 256)])
             for each in (queries, stored)
         )
     mean, scale = near.mean(0), near.std().clamp_min(1e-6)

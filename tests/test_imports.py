@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "ablations"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ablations"
 
 # What a room may import of ours, beside itself.
 KNOWS: dict[str, set[str]] = {
@@ -22,6 +23,7 @@ KNOWS: dict[str, set[str]] = {
     "commands": {"study", "workspace", "seeds", "sweep", "results", "nets", "data"},
     "cli": {"study", "workspace", "seeds", "sweep", "results", "nets", "data", "commands"},
     "__main__": {"cli"},
+    "analysis": {"study", "workspace", "results", "nets", "data"},
 }
 # Rooms that read and plan without the heavy libraries: all that they may import of others.
 PURE: dict[str, set[str]] = {
@@ -65,7 +67,9 @@ def _walk(node: ast.AST, package: list[str], eager: bool) -> Iterator[Import]:
 
 
 def room(module: str) -> str:
-    return module.split(".")[1]
+    """The room of a module; the scripts outside the package are one more."""
+    first, _, rest = module.partition(".")
+    return rest.split(".")[0] if first == "ablations" else first
 
 
 def complaints(module: str, found: list[Import]) -> list[str]:
@@ -83,6 +87,9 @@ def complaints(module: str, found: list[Import]) -> list[str]:
                     said.append(f"{module}: {text} is private to {there}")
                 if here == "cli" and each.eager and there not in PURE:
                     said.append(f"{module}: import {text} inside a function")
+        elif top == "analysis":
+            if here != "analysis":
+                said.append(f"{module}: {text} is no part of the package")
         elif top not in sys.stdlib_module_names:
             if here in PURE and top not in PURE[here]:
                 said.append(f"{module}: {here} must not import {top}")
@@ -101,7 +108,8 @@ def modules() -> dict[str, Path]:
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if name != "ablations":
             found[name] = path
-    return found
+    scripts = {f"analysis.{path.stem}": path for path in sorted((ROOT / "analysis").glob("*.py"))}
+    return found | scripts
 
 
 def test_every_module_stands_in_a_known_room() -> None:
@@ -126,6 +134,8 @@ def test_a_module_imports_only_what_its_room_may_know(name: str) -> None:
         ("ablations.nets.alexnet", "import ablations.results.frame", "not know results"),
         ("ablations.sweep.scheduler", "import optuna.study", "belongs to ablations.sweep.ledger"),
         ("ablations.cli", "from ablations.sweep import scheduler", "inside a function"),
+        ("analysis.depth", "from ablations.sweep import trial", "analysis must not know sweep"),
+        ("ablations.results.frame", "import analysis.depth", "analysis.depth is no part of"),
         ("ablations.cli", "class A:\n import pandas", "inside a function"),
         ("ablations.cli", "try:\n import torch\nexcept ImportError: pass", "inside a function"),
     ],
