@@ -251,18 +251,30 @@ def ensemble(
 
 @app.command()
 def report(
-    study: StudyName,
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="Whose report.", autocompletion=_complete),
+    ] = None,
     workspace: WorkspaceFolder = Path("runs"),
     out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("reports"),
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Every study of the workspace, beside the paper's claims."),
+    ] = False,
 ) -> None:
     """Write the executed notebook and one HTML page that needs no network."""
     from ablations.results.notebook import write_report
+    from ablations.results.overview import write_overview
     from ablations.sweep.progress import phase
 
     console = _console()
-    loaded, place = _recorded(study, workspace)
+    if every is (study is not None):
+        raise InputError("give either a study or --all", key="report")
     with phase(console, "writing the report ..."):
-        written = write_report(loaded, place, out)
+        if study is None:
+            written = write_overview(Workspace(workspace), out)
+        else:
+            written = write_report(*_recorded(study, workspace), out)
     for path in written:
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ablations.results.figures import png, svg
 from ablations.results.notebook import page
+from ablations.results.paper import words_html
 from ablations.study import InputError, Study
 from ablations.workspace import write_atomic
 
@@ -109,7 +110,7 @@ def _latex(title: str, table: pd.DataFrame, notes: Sequence[str]) -> str:
 
 
 def _html(title: str, table: pd.DataFrame, notes: Sequence[str]) -> str:
-    made = table.to_html(index=False, border=0, na_rep="", classes="wide")
+    made = words_html(table)
     listed = "".join(f"<li>{html.escape(note)}</li>\n" for note in notes)
     return f'<h1>{html.escape(title)}</h1>\n{made}\n<ul class="notes">\n{listed}</ul>'
 

@@ -3,6 +3,7 @@
 import html
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -104,15 +105,29 @@ def write_report(study: Study, workspace: Workspace, out: Path) -> tuple[Path, P
     if not folder.is_dir():
         raise InputError("the workspace has no trials of this study yet", file=study.file)
     workspace.record_study(study)
+    study_file = folder / "study.yaml"
+
+    def made(workspace_folder: str) -> Any:
+        return build(study, _relative(study_file, out), workspace_folder)
+
+    return write_notebook(made, workspace, out, study.name, study.question)
+
+
+def write_notebook(
+    made: Callable[[str], Any], workspace: Workspace, out: Path, name: str, title: str
+) -> tuple[Path, Path]:
+    """Execute what is made for the workspace's folder, relative to `out`; notebook and page.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        notebook = build(
-            study, _relative(folder / "study.yaml", out), _relative(workspace.root, out)
-        )
+        notebook = made(_relative(workspace.root, out))
         execute(notebook, out)
-        written = out / f"{study.name}.ipynb", out / f"{study.name}.html"
+        written = out / f"{name}.ipynb", out / f"{name}.html"
         write_atomic(written[0], _nbformat.writes(notebook) + "\n")
-        write_atomic(written[1], to_page(notebook, study.question))
+        write_atomic(written[1], to_page(notebook, title))
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", file=out) from error
     return written
@@ -121,15 +136,27 @@ def write_report(study: Study, workspace: Workspace, out: Path) -> tuple[Path, P
 def build(study: Study, study_file: str, workspace_folder: str) -> Any:
     """The notebook of a study, not yet executed."""
     parameters = f"study_file = {study_file!r}\nworkspace_folder = {workspace_folder!r}"
+    summary = "HTML(fragments.answer_html(table))"
+    return notebook_of(study.question, parameters, _SETUP, summary, _SECTIONS)
+
+
+def notebook_of(
+    title: str,
+    parameters: str,
+    setup: str,
+    summary: str,
+    sections: Sequence[tuple[str, str, str]],
+) -> Any:
+    """A notebook: title, a cell of parameters, code, then sections of (title, text, code)."""
     cells = [
-        _nbformat.v4.new_markdown_cell(f"# {_markdown(study.question)}"),
+        _nbformat.v4.new_markdown_cell(f"# {_markdown(title)}"),
         _nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
-        _nbformat.v4.new_code_cell(_SETUP),
-        _nbformat.v4.new_code_cell("HTML(fragments.answer_html(table))"),
+        _nbformat.v4.new_code_cell(setup),
+        _nbformat.v4.new_code_cell(summary),
     ]
-    for title, text, code in _SECTIONS:
-        if title:
-            cells.append(_nbformat.v4.new_markdown_cell(f"## {title}\n\n{text}".strip()))
+    for heading, text, code in sections:
+        if heading:
+            cells.append(_nbformat.v4.new_markdown_cell(f"## {heading}\n\n{text}".strip()))
         cells.append(_nbformat.v4.new_code_cell(code))
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"

@@ -20,6 +20,7 @@ from ablations.study import InputError, Study, load_study, shipped_configs
 from ablations.workspace import Workspace
 
 Stand = Literal["agrees", "disagrees", "undecided", "not run"]
+PAPER = "alexnet"
 _DATA = {
     "digits": "digits",
     "cifar10": "CIFAR-10",
@@ -131,25 +132,43 @@ def setting_of(study: Study, frame: pd.DataFrame, workspace: Workspace) -> Setti
     return Setting(name, ", ".join(filter(None, parts)))
 
 
-def claim_rows(answers: Sequence[Answered], paper: str = "alexnet") -> list[ClaimRow]:
-    """Every claim of a paper about removing a component, with each arm that answers it.
+def claim_rows(answers: Sequence[Answered], whole: Sequence[str] = (PAPER,)) -> list[ClaimRow]:
+    """Every claim about removing a component, with each arm that answers it.
 
-    A claim that no study answers has a row too, "not run".
+    Args:
+        answers: Studies, some of whose arms name claims.
+        whole: Shipped files of claims whose rows are listed also where no study answers them, as
+            "not run".
     """
-    file = shipped_configs() / "claims" / f"{paper}.yaml"
+    asked = {
+        name: claim
+        for paper in whole
+        for name, claim in load_claims(_shipped(paper)).items()
+        if claim.delta or claim.raises
+    }
+    claims = {claim.id: claim for claim in asked.values()}
+    arms = [(each, row) for each in answers for row in each.table.arms if row.claim is not None]
+    claims |= {row.claim.id: row.claim for _, row in arms if row.claim is not None}
     rows: list[ClaimRow] = []
-    for name, claim in load_claims(file).items():
-        if not (claim.delta or claim.raises):
-            continue
-        beside = tuple(find_claim(row, file, f"claims.{name}") for row in claim.independent)
+    for name, claim in claims.items():
+        beside = tuple(find_claim(r, _shipped(PAPER), f"claims.{name}") for r in claim.independent)
         found = [
-            ClaimRow(claim, beside, *_stands(claim, row, answer), answer, row)
-            for answer in answers
-            for row in answer.table.arms
-            if row.claim is not None and row.claim.id == claim.id
+            ClaimRow(claim, beside, *_stands(claim, row, each), each, row)
+            for each, row in arms
+            if row.claim is not None and row.claim.id == name
         ]
         rows += found or [ClaimRow(claim, beside, "not run", "no study here asks it")]
     return rows
+
+
+def named_papers(answers: Sequence[Answered]) -> tuple[str, ...]:
+    """The shipped paper, where a study answers it."""
+    ids = [row.claim.id for each in answers for row in each.table.arms if row.claim is not None]
+    return (PAPER,) if any(name.startswith(f"{PAPER}#") for name in ids) else ()
+
+
+def _shipped(name: str) -> Path:
+    return shipped_configs() / "claims" / f"{name}.yaml"
 
 
 def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
@@ -215,6 +234,12 @@ def _shown(each: ClaimRow) -> dict[str, str]:
         "budget": answer.setting.budget,
         "study, arm": f"{answer.study.name}, {row.arm}",
     }
+
+
+def words_html(table: pd.DataFrame) -> str:
+    """A table of words: aligned left, its lines broken."""
+    made: str = table.to_html(index=False, border=0, na_rep="")
+    return made.replace("<td>", '<td class="words">').replace("<th>", '<th class="words">')
 
 
 def numbers(rows: Sequence[ClaimRow]) -> pd.DataFrame:
