@@ -34,7 +34,8 @@ from analysis.command import (
     write_table,
 )
 
-METRIC = "train/top1_error"
+# In evaluation mode where a study logs that, else as the training batches were met.
+METRICS = ("train/eval_top1_error", "train/top1_error")
 _BOUNDS = {"exact": "", "at least": "≥ ", "at most": "≤ ", "none": ""}
 
 
@@ -74,6 +75,12 @@ def arms_of(study: Study, workspace: Workspace) -> list[str]:
         if activation_of(study, workspace, arm.name)[0] not in ("", base)
     ]
     return [study.baseline, *others] if base and others else []
+
+
+def logged(study: Study, workspace: Workspace) -> str:
+    """The training error that the study's trials logged."""
+    names = set(curves(trial_frame(study, workspace), workspace)["name"])
+    return next((name for name in METRICS if name in names), METRICS[-1])
 
 
 def read_curves(
@@ -219,21 +226,27 @@ def convergence(
         list[str] | None,
         typer.Option(help="An arm beside the baseline; by default all with another activation."),
     ] = None,
-    metric: Annotated[str, typer.Option(help="Whose curve.")] = METRIC,
-    below: Annotated[float, typer.Option(help="The threshold.")] = 25.0,
+    metric: Annotated[
+        str | None, typer.Option(help="Whose curve; by default the study's, or training error.")
+    ] = None,
+    below: Annotated[
+        float | None, typer.Option(help="The threshold; by default the study's, or 25.")
+    ] = None,
 ) -> Sequence[Path]:
     """Draw training error against epochs, with the ratio of epochs to a threshold."""
     place = Workspace(workspace)
     found = [each for each in studies_in(place) if arm or arms_of(each, place)]
     remedy = "run one first, for example `ablate run relu`"
     chosen = the_one(found, study, "compared activations", remedy)
-    read = read_curves(
-        chosen, place, [chosen.baseline, *arm] if arm else arms_of(chosen, place), metric, below
-    )
-    text, full, notes = table(chosen, read, below)
-    name, title = f"convergence-{chosen.name}", f"Epochs to {metric} of {below:g}: {chosen.name}"
+    asked = chosen.metric.threshold
+    metric = metric or (asked.metric if asked else logged(chosen, place))
+    level = below if below is not None else asked.level if asked else 25.0
+    arms = [chosen.baseline, *arm] if arm else arms_of(chosen, place)
+    read = read_curves(chosen, place, arms, metric, level)
+    text, full, notes = table(chosen, read, level)
+    name, title = f"convergence-{chosen.name}", f"Epochs to {metric} of {level:g}: {chosen.name}"
     return [
-        *write_figure(out, name, figure(read, arm_colours(chosen), metric, below)),
+        *write_figure(out, name, figure(read, arm_colours(chosen), metric, level)),
         *write_table(out, name, title, text, full, notes),
     ]
 

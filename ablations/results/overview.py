@@ -24,8 +24,17 @@ _SIGNS: dict[Stand, tuple[str, str]] = {
     "disagrees": ("X", PALETTE[1]),
     "undecided": ("s", "#777777"),
 }
-_COLUMNS = ("component removed", "paper", "unrounded", "paper's data", "independent", "ours")
-_COLUMNS += ("verdict", "our data", "budget", "study, arm")
+_COLUMNS = [
+    "component removed",
+    "paper",
+    "unrounded",
+    "paper's data",
+    "independent",
+    "ours",
+    "verdict",
+    "on",
+    "study: arm",
+]
 _SETUP = """\
 from pathlib import Path
 
@@ -118,7 +127,11 @@ def claims_html(rows: Sequence[ClaimRow]) -> str:
     """The table of all differences, its notes below; nothing without claims."""
     if not rows:
         return ""
-    table = words_html(shown(rows)[list(_COLUMNS)])
+    told = shown(rows)
+    told["on"] = [
+        ": ".join(filter(None, pair)) for pair in zip(told["our data"], told["budget"], strict=True)
+    ]
+    table = words_html(told[_COLUMNS])
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in NOTES)
     return f'{table}\n<ul class="notes">{notes}</ul>'
 

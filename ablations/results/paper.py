@@ -1,6 +1,5 @@
 """A paper's claims beside what the studies of a workspace found: a row per claim and arm."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import yaml
 from ablations.results.agreement import compare
 from ablations.results.claims import Claim, find_claim, load_claims
 from ablations.results.frame import ENDED, trial_frame
-from ablations.results.numbers import duration, fixed, interval_text, signed
+from ablations.results.numbers import duration, interval_text, signed
 from ablations.results.rows import DeltaTable, Row
 from ablations.results.tables import study_table
 from ablations.results.wording import digits_for
@@ -220,7 +219,7 @@ def _shown(each: ClaimRow) -> dict[str, str]:
         "why": each.why,
         "our data": "",
         "budget": "",
-        "study, arm": "",
+        "study: arm": "",
     }
     if row is None or answer is None:
         return cells
@@ -232,14 +231,14 @@ def _shown(each: ClaimRow) -> dict[str, str]:
         "verdict": row.verdict if row.pairs else "",
         "our data": answer.setting.data,
         "budget": answer.setting.budget,
-        "study, arm": f"{answer.study.name}, {row.arm}",
+        "study: arm": f"{answer.study.name}: {row.arm}",
     }
 
 
 def words_html(table: pd.DataFrame) -> str:
-    """A table of words: aligned left, its lines broken."""
+    """A table of words: aligned left, its lines broken between them."""
     made: str = table.to_html(index=False, border=0, na_rep="")
-    return made.replace("<td>", '<td class="words">').replace("<th>", '<th class="words">')
+    return made.replace("<td>", '<td class="said">').replace("<th>", '<th class="said">')
 
 
 def numbers(rows: Sequence[ClaimRow]) -> pd.DataFrame:
@@ -288,12 +287,12 @@ def _unpublished(claim: Claim) -> bool:
 
 
 def _exact(claim: Claim) -> str:
-    baseline, ablated = (claim.exact.get(side, {}) for side in ("baseline", "ablated"))
+    """The unrounded deltas: "+1.370 top-1, +1.152 top-5"."""
+    sides = claim.exact.get("baseline", {}), claim.exact.get("ablated", {})
     return ", ".join(
-        f"{signed(ablated[name] - baseline[name], 3)} {_measure(name)} "
-        f"({fixed(baseline[name], 3)} to {fixed(ablated[name], 3)})"
-        for name in baseline
-        if name in ablated and math.isfinite(ablated[name])
+        f"{signed(sides[1][name] - sides[0][name], 3)} {_measure(name)}"
+        for name in sides[0]
+        if name in sides[1]
     )
 
 
