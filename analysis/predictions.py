@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ablations.data.packed import Packed
+from ablations.data import PackedDataModule
 from ablations.results.figures import FAINT, INK, PALETTE, style
 from ablations.results.frame import Predictions
 from ablations.results.frame import predictions as stored
@@ -20,7 +20,7 @@ from ablations.study import InputError, Study, Trial, trials
 from ablations.workspace import Workspace
 from analysis.command import Out, StudyOption, WorkspaceFolder, run, the_one, write_figure
 from analysis.drawing import short, show_image
-from analysis.trained import open_data_of
+from analysis.trained import class_names, open_data_of, test_batches
 
 LABELS = 5
 # Light enough for dark text on it.
@@ -52,23 +52,38 @@ def study_with_predictions(workspace: Workspace, chosen: str | None) -> Study:
     return the_one(found, chosen, "stored predictions", remedy)
 
 
-def draw_rows(packed: Packed, answers: Predictions, count: int) -> NDArray[np.int64]:
-    """Numbers of test images drawn at random, the same for every net.
+def draw_rows(data: PackedDataModule, answers: Predictions, count: int) -> NDArray[np.int64]:
+    """Numbers of predictions drawn at random, the same for every net.
 
     Raises:
-        ValueError: The answers are not to these images in their order.
+        ValueError: The predictions are not of the module's test images in their order.
     """
-    labels = packed.splits["test"].labels
-    if not np.array_equal(labels, answers.targets):
+    labels = served(data)
+    if not np.array_equal(
+        data.packed.splits["test"].labels[labels], _classes(data)[answers.targets]
+    ):
         raise ValueError("the predictions are not of these test images in their order")
     drawn = np.random.default_rng(2012).choice(len(labels), min(count, len(labels)), replace=False)
     return np.sort(drawn)
 
 
-def figure(packed: Packed, answers: Predictions, rows: NDArray[np.int64], title: str) -> Figure:
+def served(data: PackedDataModule) -> NDArray[np.int64]:
+    """The numbers in the data set of the test images that are served, in their order."""
+    return np.flatnonzero(np.isin(data.packed.splits["test"].labels, _classes(data)))
+
+
+def _classes(data: PackedDataModule) -> NDArray[np.int64]:
+    every = range(len(data.packed.classes))
+    return np.array(every if data.classes is None else data.classes, dtype=np.int64)
+
+
+def figure(
+    data: PackedDataModule, answers: Predictions, rows: NDArray[np.int64], title: str
+) -> Figure:
     """Each image over its bars, the right label's bar in colour and its name in bold."""
-    images = np.empty((len(rows), *packed.shape), np.uint8)
-    packed.splits["test"].take(rows, images)
+    names = class_names(data)
+    images = np.empty((len(rows), *data.packed.shape), np.uint8)
+    data.packed.splits["test"].take(served(data)[rows], images)
     down = -(-len(rows) // ACROSS)
     with style():
         drawn = Figure(figsize=(8.6, 0.7 + 2.9 * down), layout="constrained")
@@ -82,10 +97,9 @@ def figure(packed: Packed, answers: Predictions, rows: NDArray[np.int64], title:
                 axes.set_axis_on()
             show_image(above, images[at])
             true = int(answers.targets[row])
-            above.set_xlabel(short(packed.classes[true]), fontweight="bold")
-            _bars(below, answers.probabilities[row], packed.classes, true)
-        handles = [Patch(color=RIGHT, label="the right label")]
-        handles += [Patch(color=WRONG, label="another")]
+            above.set_xlabel(short(names[true]), fontweight="bold")
+            _bars(below, answers.probabilities[row], names, true)
+        handles = [Patch(color=RIGHT, label="the right label"), Patch(color=WRONG, label="another")]
         drawn.legend(handles=handles, loc="outside lower center", ncols=2)
     return drawn
 
@@ -120,13 +134,14 @@ def predictions(
     if not found:
         raise InputError(f'no finished trial of "{name}" stored predictions', file=chosen.file)
     trial, answers = found[0]
-    packed = open_data_of(place, trial.id).packed
+    data = open_data_of(place, trial.id)
+    test_batches(data)
     try:
-        rows = draw_rows(packed, answers, images)
+        rows = draw_rows(data, answers, images)
     except ValueError as error:
         raise InputError(str(error), file=place.trial_folder(trial.id)) from error
     title = f"{chosen.name}, {name}, seed {trial.seed}: {len(rows)} test images drawn at random"
-    return write_figure(out, f"predictions-{chosen.name}", figure(packed, answers, rows, title))
+    return write_figure(out, f"predictions-{chosen.name}", figure(data, answers, rows, title))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from ablations.workspace import Workspace
 from analysis.command import Out, StudyOption, WorkspaceFolder, run, write_figure, write_table
 from analysis.drawing import short, show_image
 from analysis.trained import (
+    class_names,
     hidden,
     kept_by,
     load_net,
@@ -180,7 +181,7 @@ def table(found: Sequence[tuple[int, Retrieved]]) -> tuple[pd.DataFrame, pd.Data
 def figure(found: Retrieved, data: PackedDataModule, rows: NDArray[np.int64], title: str) -> Figure:
     """A row per test image: itself, then the training images nearest in the last hidden layer."""
     distances = next(iter(found.distances.values()))
-    names = data.packed.classes
+    names = class_names(data)
     with style():
         drawn = Figure(figsize=(8.6, 0.7 + 1.35 * len(rows)), layout="constrained")
         drawn.suptitle(title, fontsize=10)

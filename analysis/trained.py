@@ -1,10 +1,8 @@
 """Trained nets out of a workspace: which trials kept their weights, the net, and its data."""
 
-from collections.abc import Iterable
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ablations import nets
 from ablations.data import PackedDataModule
@@ -118,12 +116,12 @@ def test_batches(data: PackedDataModule) -> EvaluationBatches:
     return loader
 
 
+def class_names(data: PackedDataModule) -> tuple[str, ...]:
+    """The names of the classes that the data module serves, by their labels there."""
+    names = data.packed.classes
+    return names if data.classes is None else tuple(names[label] for label in data.classes)
+
+
 def hidden(net: Classifier) -> nn.Module:
     """All layers but the last: images to the values of the last hidden layer."""
     return nn.Sequential(*list(net.network.children())[:-1], nn.Flatten())
-
-
-@torch.inference_mode()
-def through(module: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """What a module gives for all images of some batches, (N, ...)."""
-    return torch.cat([module(images) for images, _ in batches])

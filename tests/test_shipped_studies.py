@@ -1,6 +1,7 @@
 """Every shipped study plans, and trains a batch, on made images or on those of ABLATIONS_DATA."""
 
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ablations.commands.plan import plan
 from ablations.data.packed import Split
 from ablations.data.packed import pack as in_memory
 from ablations.data.writing import write_packed
+from ablations.nets.alexnet import spec
+from ablations.nets.spec import parameters
 from ablations.study import Study, load_study
 from ablations.study.design import trials
 from ablations.study.yamlfile import expand, merge
@@ -85,6 +88,21 @@ def test_ten_crops_and_the_centre_are_read_from_the_same_trials(data: str) -> No
     study = load_study(CONFIGS / f"{data}-ten-crop.yaml")
     assert len({trial.id for trial in trials(study)}) == len(study.seeds)
     assert len({study.metric_of(arm.name) for arm in study.arms}) == 2
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name.endswith("depth-control")])
+def test_a_control_of_equal_parameters_has_them(name: str) -> None:
+    study = load_study(CONFIGS / f"{name}.yaml")
+    takes = signature(spec).parameters
+    counts = {}
+    for arm in study.arms:
+        config = merge(dict(study.base_config), dict(arm.overrides))
+        given = config["model"]["init_args"]
+        shape = (given.get("channels", 3), given["image_size"], given["image_size"])
+        net = spec(**{key: value for key, value in given.items() if key in takes})
+        counts[arm.name] = parameters(net, shape)
+    whole = counts.pop(study.baseline)
+    assert all(abs(count / whole - 1) < 0.02 for count in counts.values()), counts
 
 
 def test_the_full_alexnet_trains_a_batch(images: dict[str, str], tmp_path: Path) -> None:

@@ -3,9 +3,10 @@ import pytest
 
 from ablations.results.frame import Predictions
 from ablations.results.paper import answered
-from ablations.study import InputError
+from ablations.study import InputError, trials
 from analysis import convergence, depth, predictions, results_tables
 from analysis.results_tables import lines, table
+from analysis.trained import class_names, open_data_of
 from tests.analysis.workspaces import write_nets
 
 
@@ -29,8 +30,6 @@ def curved(tmp_path, relu, tanh):
     }
     values = {"full": [1.0] * len(relu), "tanh": [1.0] * len(tanh)}
     study, workspace = swept(tmp_path, arms, values)
-    from ablations.study import trials
-
     for trial in trials(study):
         write_curves(workspace, trial.id, (relu if trial.arm == "full" else tanh)[trial.seed])
     read = convergence.read_curves(study, workspace, ["full", "tanh"], "train/top1_error", 25.0)
@@ -156,22 +155,39 @@ def test_pretrained_arms_are_found_by_what_they_start_from(tmp_path):
 def test_drawn_images_are_the_same_for_every_net(tmp_path):
     arms = {"full": {}, "off": {"model.init_args.lrn": False}}
     study, workspace = swept(tmp_path, arms, {"full": [1.0], "off": [2.0]})
-    from analysis.trained import open_data_of
-
     ((trial, answers),) = predictions.predicting(study, workspace, "full")
     ((_, others),) = predictions.predicting(study, workspace, "off")
-    packed = open_data_of(workspace, trial.id).packed
-    rows = predictions.draw_rows(packed, answers, 8)
+    data = open_data_of(workspace, trial.id)
+    rows = predictions.draw_rows(data, answers, 8)
     assert len(set(rows)) == 8
-    assert rows.tolist() == predictions.draw_rows(packed, others, 8).tolist()
+    assert rows.tolist() == predictions.draw_rows(data, others, 8).tolist()
     shifted = Predictions(np.roll(answers.targets, 1), answers.probabilities)
     with pytest.raises(ValueError, match="not of these test images"):
-        predictions.draw_rows(packed, shifted, 8)
-    drawn = predictions.figure(packed, answers, rows[:5], "five")
+        predictions.draw_rows(data, shifted, 8)
+    drawn = predictions.figure(data, answers, rows[:5], "five")
     said = [text.get_text() for axes in drawn.axes for text in axes.texts]
     assert len(said) == 25
     best = answers.probabilities[rows[0]].max()
     assert said[0].split() == [
-        packed.classes[int(answers.probabilities[rows[0]].argmax())],
+        data.packed.classes[int(answers.probabilities[rows[0]].argmax())],
         f"{100 * best:.0f}%",
     ]
+
+
+def test_a_choice_of_classes_keeps_its_names_and_images(tmp_path):
+    arms = {"full": {}, "some": {"data.init_args.classes": [5, 2]}}
+    study, workspace = swept(tmp_path, arms, {"full": [1.0], "some": [2.0]})
+    ((trial, answers),) = predictions.predicting(study, workspace, "some")
+    data = open_data_of(workspace, trial.id)
+    assert class_names(data) == ("f", "c")
+    numbers = predictions.served(data)
+    assert len(numbers) == 6
+    assert set(data.packed.splits["test"].labels[numbers]) == {2, 5}
+    right = Predictions(np.array([1, 0, 1, 0, 1, 0]), answers.probabilities[:6, :2])
+    assert len(predictions.draw_rows(data, right, 4)) == 4
+    said = [
+        axes.get_xlabel() for axes in predictions.figure(data, right, np.array([0, 1]), "").axes
+    ]
+    assert said[0] == "c" and said[1] == "f"
+    with pytest.raises(ValueError, match="not of these test images"):
+        predictions.draw_rows(data, Predictions(1 - right.targets, right.probabilities), 4)
