@@ -20,6 +20,7 @@ from ablations.results.figures import FAINT, INK, Colours, arm_colours, style
 from ablations.results.frame import curves, trial_frame
 from ablations.results.numbers import fixed, p_text
 from ablations.results.paper import studies_in, trial_config
+from ablations.results.scale import ratio_text
 from ablations.results.threshold import TimeRatio, first_crossing, time_ratio
 from ablations.results.wording import is_percentage
 from ablations.study import InputError, Study, trials
@@ -36,7 +37,6 @@ from analysis.command import (
 
 # In evaluation mode where a study logs that, else as the training batches were met.
 METRICS = ("train/eval_top1_error", "train/top1_error")
-_BOUNDS = {"exact": "", "at least": "≥ ", "at most": "≤ ", "none": ""}
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,13 @@ def ratios(found: Sequence[Curve]) -> list[TimeRatio]:
     return [time_ratio(curve.times, found[0].times, budget) for curve in found[1:]]
 
 
-def ratio_text(ratio: TimeRatio) -> str:
-    """ "6.0 [5.1, 7.0]", a bound where trials ran out of epochs, a dash where nothing is known."""
-    if ratio.bound == "none" or not ratio.n:
+def ratio_with_interval(ratio: TimeRatio) -> str:
+    """As "×6.00 [×5.10, ×7.00]", or "≥ ×6.00" where trials ran out of epochs."""
+    if not ratio.n:
         return "–"
     low, high = ratio.interval
-    interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-    return f"{_BOUNDS[ratio.bound]}{ratio.ratio:.2f}{interval}"
+    interval = f" [{ratio_text(low)}, {ratio_text(high)}]" if np.isfinite(low) else ""
+    return f"{ratio_text(ratio.ratio, ratio.bound)}{interval}"
 
 
 def figure(found: Sequence[Curve], colours: Colours, metric: str, below: float) -> Figure:
@@ -191,7 +191,7 @@ def table(
                 "learning rate": f"{curve.rate:g}",
                 "median epochs": fixed(median, 1) if np.isfinite(median) else "not reached",
                 "reached": f"{len(known) - never} of {len(known)}",
-                f"times {base.arm}'s": ratio_text(ratio) if ratio else "baseline",
+                f"epochs / {base.arm}'s": ratio_with_interval(ratio) if ratio else "baseline",
                 "p": p_text(ratio.p) if ratio else "",
             }
         )
@@ -211,7 +211,7 @@ def table(
     notes = [
         f"Epochs until the curve first is at {below:g} or less, interpolated between epochs; the "
         f"ratio is exp of the mean log ratio over paired seeds with its 95% interval. A trial that "
-        f"never gets there makes the ratio a bound, and p a sign-flip test's.",
+        "never gets there makes the ratio a bound, and p a sign-flip test's; ≈: it bounds nothing.",
         rates,
         "The paper: six times as many for tanh, on CIFAR-10, to 25% training error [3.1, Fig. 1].",
     ]

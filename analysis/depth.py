@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablations.results.figures import FAINT, INK, PALETTE, style
-from ablations.results.numbers import fixed, interval_text, quantity, signed
-from ablations.results.paper import Answered, answered, studies_in
+from ablations.results.numbers import fixed, quantity
+from ablations.results.paper import Answered, answered, delta_and_interval, studies_in
 from ablations.results.rows import Row
 from ablations.results.wording import digits_for
 from ablations.study import trials
@@ -82,7 +82,10 @@ def table(main: Answered, found: Sequence[Removal]) -> tuple[pd.DataFrame, pd.Da
     for each in found:
         rows.append(
             {"removed": each.layers, "parameters": quantity(each.removed.parameters)}
-            | {"error": _error(each.removed, digits), "delta": _delta(each.removed, digits)}
+            | {
+                "error": _error(each.removed, digits),
+                "delta": delta_and_interval(each.removed, digits),
+            }
             | {"verdict": each.removed.verdict if each.removed.pairs else ""}
             | (_control(each.control, digits) if each.control else {"control": "not run"})
         )
@@ -102,19 +105,13 @@ def _control(row: Row, digits: int) -> dict[str, str]:
     return {
         "control": quantity(row.parameters),
         "control's error": _error(row, digits),
-        "control's delta": _delta(row, digits),
+        "control's delta": delta_and_interval(row, digits),
         "control's verdict": row.verdict if row.pairs else "",
     }
 
 
 def _error(row: Row, digits: int) -> str:
     return fixed(row.mean, digits) + (f" (SD {row.sd:.{digits}f})" if math.isfinite(row.sd) else "")
-
-
-def _delta(row: Row, digits: int) -> str:
-    if not row.pairs:
-        return "–"
-    return f"{signed(row.delta.mean, digits)} {interval_text(row.delta.interval, digits)}".strip()
 
 
 def figure(main: Answered, found: Sequence[Removal]) -> Figure:

@@ -88,6 +88,17 @@ def differing(settings: Mapping[str, Any], study: Study) -> dict[str, tuple[Any,
     return found
 
 
+def what_differs(claim: Claim, study: Study) -> str:
+    """What of a study's base is not the paper's, in words."""
+    # What the base leaves to a class's default is not known here.
+    other = {k: pair for k, pair in differing(claim.setup, study).items() if pair[0] is not None}
+    found = (differing(claim.same_data, study) | other).items()
+    said = [f"{name} {_word(ours)}, not {_word(theirs)}" for name, (ours, theirs) in found]
+    if not claim.same_data and claim.data:
+        said.insert(0, f"data, not {claim.data}")
+    return "; ".join(said) or "nothing that is known"
+
+
 def agreement_section(
     table: DeltaTable, study: Study, frame: pd.DataFrame, digits: int
 ) -> Section | None:
@@ -111,7 +122,7 @@ def agreement_section(
         other_data = differing(row.claim.same_data, study)
         same_data = bool(row.claim.same_data) and not other_data
         found = compare(figure.number, row.delta, row.p_holm, same_data, sd)
-        told = _told(row.claim, study, other_data)
+        told = what_differs(row.claim, study)
         rows.append(_cells(row, figure.shown, found, told, digits))
         values.append(
             plain(
@@ -156,17 +167,6 @@ def _cells(row: Row, shown: str, found: Agreement, told: str, digits: int) -> tu
         ratio += f" [{found.ratio_interval[0]:.2f}, {found.ratio_interval[1]:.2f}]"
     ours = signed(row.delta.mean, digits), interval_text(row.delta.interval, digits)
     return row.arm, paper, *ours, found.sign, ratio, told
-
-
-def _told(claim: Claim, study: Study, other_data: Mapping[str, tuple[Any, Any]]) -> str:
-    """What differs from the paper's run, in words."""
-    # What the base leaves to a class's default is not known here.
-    other = differing(claim.setup, study).items()
-    found = {**other_data, **{name: pair for name, pair in other if pair[0] is not None}}
-    said = [f"{name} {_word(ours)}, not {_word(theirs)}" for name, (ours, theirs) in found.items()]
-    if not claim.same_data and claim.data:
-        said.insert(0, f"data, not {claim.data}")
-    return "; ".join(said) or "nothing that is known"
 
 
 def _word(value: Any) -> str:

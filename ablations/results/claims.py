@@ -62,14 +62,6 @@ class Claim:
         """
         return next((self.delta[key] for key in _keys(metric) if key in self.delta), None)
 
-    def exact_for(self, metric: Metric) -> float | None:
-        """The same of the unrounded figures."""
-        sides = [self.exact.get(side, {}) for side in ("baseline", "ablated")]
-        for key in _keys(metric):
-            if all(key in side for side in sides):
-                return float(sides[1][key] - sides[0][key])
-        return None
-
     def sign_for(self, metric: Metric) -> int:
         """1 where the metric is said to rise without the component, -1: to fall; 0: not said."""
         figure = self.delta_for(metric)

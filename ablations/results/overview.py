@@ -12,8 +12,16 @@ from matplotlib.figure import Figure
 from ablations.results.figures import FAINT, INK, PALETTE, style
 from ablations.results.fragments import deltas_html
 from ablations.results.notebook import notebook_of, write_notebook
-from ablations.results.numbers import interval_text, signed
-from ablations.results.paper import NOTES, Answered, ClaimRow, Stand, shown, studies_in, words_html
+from ablations.results.paper import (
+    NOTES,
+    Answered,
+    ClaimRow,
+    Stand,
+    delta_and_interval,
+    shown,
+    studies_in,
+    words_html,
+)
 from ablations.results.wording import answer, digits_for, heading, is_percentage
 from ablations.workspace import Workspace
 
@@ -117,7 +125,7 @@ def _stand(each: ClaimRow) -> str:
     if row is None or found is None:
         return f"{says} <em>{html.escape(each.why)}.</em>"
     digits = digits_for(found.table)
-    ours = f"{signed(row.delta.mean, digits)} {interval_text(row.delta.interval, digits)}".strip()
+    ours = delta_and_interval(row, digits) or "no pair"
     told = f"{found.study.name}, {row.arm}: {ours} on {row.metric.name}, {row.verdict}"
     told += f" ({found.setting.data}; {found.setting.budget})"
     return f"{says}<br>\n{html.escape(told)}. <em>{html.escape(each.why)}.</em>"

@@ -8,11 +8,12 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
-from ablations.results.agreement import compare
+from ablations.results.agreement import compare, differing, what_differs
 from ablations.results.claims import Claim, find_claim, load_claims
 from ablations.results.frame import ENDED, trial_frame
-from ablations.results.numbers import duration, interval_text, signed
+from ablations.results.numbers import duration, signed
 from ablations.results.rows import DeltaTable, Row
+from ablations.results.scale import delta_interval_text, delta_text, margin_text
 from ablations.results.tables import study_table
 from ablations.results.wording import digits_for
 from ablations.study import InputError, Study, load_study, shipped_configs
@@ -29,7 +30,7 @@ _DATA = {
 
 NOTES = (
     "Differences are ablated - baseline, in percentage points unless the metric is another: "
-    "positive where the component helps.",
+    "positive where the component helps. Epochs to a threshold are compared by their ratio (×).",
     "Ours: mean over paired seeds with the 95% interval of Student's t; the verdict is corrected "
     "for the arms of its study (Holm). The paper's and the independent figures are of single runs.",
     "Sizes of differences are compared on the same data alone; on other data only the sign is.",
@@ -171,17 +172,18 @@ def _shipped(name: str) -> Path:
 
 
 def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
-    margin, sign = answer.table.margin, claim.sign_for(row.metric)
+    margin, sign = answer.table.margin or 0.0, claim.sign_for(row.metric)
+    room = margin_text(row.metric, margin)
     figure = claim.delta_for(row.metric)
     if not row.pairs:
         return "undecided", "no seed has a value in both arms"
     if not sign:
         return "undecided", f"the paper says nothing of {row.metric.name}"
     if row.verdict == "equivalent" and not row.p_holm < 0.05:
-        if figure is None or abs(figure.number) > (margin or 0):
-            return "disagrees", f"equivalent within {margin:g}"
-        return "undecided", f"the margin of {margin:g} is wider than the paper's delta"
-    same = bool(claim.data and claim.data.startswith(answer.setting.data))
+        if figure is None or abs(figure.number) > margin:
+            return "disagrees", f"equivalent within {room}"
+        return "undecided", f"the margin of {room} is wider than the paper's delta"
+    same = bool(claim.same_data) and not differing(claim.same_data, answer.study)
     number = figure.number if figure and figure.number else float(sign)
     found = compare(number, row.delta, row.p_holm, same and figure is not None, row.sd)
     why = {
@@ -192,7 +194,7 @@ def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
     if found.ratio is not None:
         why += f"; {found.ratio:.2g} times its size"
     if found.sign == "agrees" and row.verdict == "equivalent":
-        why += f", but it is equivalent within {margin:g}"
+        why += f", but it is equivalent within {room}"
     if answer.table.unfinished:
         why += f"; {answer.table.unfinished} trials still to come"
     return found.sign, why
@@ -219,20 +221,29 @@ def _shown(each: ClaimRow) -> dict[str, str]:
         "why": each.why,
         "our data": "",
         "budget": "",
+        "what differs": "",
         "study: arm": "",
     }
     if row is None or answer is None:
         return cells
     digits = digits_for(answer.table)
-    ours = f"{signed(row.delta.mean, digits)} {interval_text(row.delta.interval, digits)}".strip()
     return cells | {
-        "ours": ours if row.pairs else "",
+        "ours": delta_and_interval(row, digits),
         "metric": row.metric.name,
         "verdict": row.verdict if row.pairs else "",
         "our data": answer.setting.data,
         "budget": answer.setting.budget,
+        "what differs": what_differs(claim, answer.study),
         "study: arm": f"{answer.study.name}: {row.arm}",
     }
+
+
+def delta_and_interval(row: Row, digits: int) -> str:
+    """As "+1.20 [+0.90, +1.50]", or a ratio of times; empty without a pair."""
+    if not row.pairs:
+        return ""
+    interval = delta_interval_text(row.metric, row.delta.interval, digits)
+    return f"{delta_text(row.metric, row.delta, digits)} {interval}".strip()
 
 
 def words_html(table: pd.DataFrame) -> str:
@@ -271,6 +282,7 @@ def _numbers(each: ClaimRow) -> dict[str, Any]:
         "verdict": row.verdict,
         "data": answer.setting.data,
         "budget": answer.setting.budget,
+        "differs": what_differs(claim, answer.study),
     }
 
 

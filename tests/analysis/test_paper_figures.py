@@ -46,7 +46,7 @@ def test_the_ratio_of_epochs_is_known(tmp_path):
     (ratio,) = convergence.ratios(read)
     assert ratio.ratio == pytest.approx(3)
     text, full, notes = convergence.table(study, read, 25.0)
-    assert text.loc[1, "times full's"].startswith("3.00")
+    assert text.loc[1, "epochs / full's"].startswith("×3.00")
     assert list(text["learning rate"]) == ["0.01", "0.1"]
     assert list(text["median epochs"]) == ["2.0", "6.0"]
     assert len(full) == 6
@@ -60,7 +60,7 @@ def test_the_ratio_of_epochs_is_known(tmp_path):
 def test_who_never_gets_there_makes_a_bound(tmp_path):
     _, _, read = curved(tmp_path, [[50, 20, 10]] * 3, [[90, 80, 70]] * 2 + [[90, 30, 20]])
     (ratio,) = convergence.ratios(read)
-    assert convergence.ratio_text(ratio).startswith("≥ ")
+    assert convergence.ratio_with_interval(ratio).startswith("≥ ")
     text, _, _ = convergence.table(*curved(tmp_path / "b", [[50, 20]], [[90, 80]])[::2], 25.0)
     assert text.loc[1, "median epochs"] == "not reached"
     assert text.loc[1, "reached"] == "0 of 1"
