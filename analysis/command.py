@@ -112,7 +112,7 @@ def _latex(title: str, table: pd.DataFrame, notes: Sequence[str]) -> str:
 def _html(title: str, table: pd.DataFrame, notes: Sequence[str]) -> str:
     made = words_html(table)
     listed = "".join(f"<li>{html.escape(note)}</li>\n" for note in notes)
-    wide = "<style>main { max-width: 96rem; }</style>"
+    wide = "<style>main { max-width: none; }</style>"
     return f'{wide}\n<h1>{html.escape(title)}</h1>\n{made}\n<ul class="notes">\n{listed}</ul>'
 
 

@@ -40,7 +40,7 @@ _COLUMNS = [
     "independent",
     "ours",
     "verdict",
-    "on",
+    "our data",
     "study: arm",
 ]
 _SETUP = """\
@@ -135,11 +135,7 @@ def claims_html(rows: Sequence[ClaimRow]) -> str:
     """The table of all differences, its notes below; nothing without claims."""
     if not rows:
         return ""
-    told = shown(rows)
-    told["on"] = [
-        ": ".join(filter(None, pair)) for pair in zip(told["our data"], told["budget"], strict=True)
-    ]
-    table = words_html(told[_COLUMNS])
+    table = words_html(shown(rows)[_COLUMNS])
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in NOTES)
     return f'{table}\n<ul class="notes">{notes}</ul>'
 

@@ -32,7 +32,9 @@ NOTES = (
     "Differences are ablated - baseline, in percentage points unless the metric is another: "
     "positive where the component helps. Epochs to a threshold are compared by their ratio (×).",
     "Ours: mean over paired seeds with the 95% interval of Student's t; the verdict is corrected "
-    "for the arms of its study (Holm). The paper's and the independent figures are of single runs.",
+    "for the arms of its study (Holm). The paper's figures are of single runs.",
+    "Independent: single runs of others, named by what they did, against their own baselines "
+    "(Mishkin, Sergievskiy and Matas 2017; zf: Zeiler and Fergus 2014).",
     "Sizes of differences are compared on the same data alone; on other data only the sign is.",
 )
 

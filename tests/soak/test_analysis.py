@@ -10,7 +10,11 @@ from tests.toy import write_yaml
 
 
 @pytest.mark.soak
-def test_after_a_real_sweep(ablate: Ablate, tmp_path: Path) -> None:
+def test_after_a_real_sweep(
+    ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nets of a few steps guess, which is no failure here.
+    monkeypatch.setattr("ablations.sweep.trial.learned_nothing", lambda *_: False)
     data = {"path": "digits", "batch_size": 64, "limit": 128, "validation": 0.0}
     net = {"num_classes": 10, "image_size": 8, "channels": 1, "width": 0.05, "recipe": "as-run"}
     base = {
