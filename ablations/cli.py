@@ -219,15 +219,13 @@ def table(
     ] = "text",
 ) -> None:
     """Print the delta table: each arm against the baseline, with interval and verdict."""
-    from ablations.commands.tell import show_table
-    from ablations.results.formats import render
-    from ablations.results.tables import study_table
+    from ablations.commands.tell import render_tables, show_tables
 
-    made = study_table(*_recorded(study, workspace))
+    loaded, place = _recorded(study, workspace)
     if format == "text":
-        show_table(made, _console())
+        show_tables(loaded, place, _console())
     else:
-        print(render(made, format).rstrip("\n"))
+        print(render_tables(loaded, place, format).rstrip("\n"))
 
 
 @app.command()
@@ -263,6 +261,7 @@ def report(
     ] = False,
 ) -> None:
     """Write the executed notebook and one HTML page that needs no network."""
+    from ablations.commands.stages import variants
     from ablations.results.notebook import write_report
     from ablations.results.overview import write_overview
     from ablations.sweep.progress import phase
@@ -272,9 +271,11 @@ def report(
         raise InputError("give either a study or --all", key="report")
     with phase(console, "writing the report ..."):
         if study is None:
-            written = write_overview(Workspace(workspace), out)
+            written = list(write_overview(Workspace(workspace), out))
         else:
-            written = write_report(*_recorded(study, workspace), out)
+            loaded, place = _recorded(study, workspace)
+            reports = (write_report(each, place, out) for _, each in variants(loaded, place))
+            written = [path for paths in reports for path in paths]
     for path in written:
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
 

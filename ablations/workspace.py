@@ -14,6 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from ablations.study import InputError, Study, trials
+from ablations.study.tuning import own_settings_file
 from ablations.study.yamlfile import read_yaml
 
 FORMAT = 1
@@ -227,6 +228,8 @@ def _copy_study(study: Study, file: Path, base: Path) -> None:
         copies[source.written] = str(copy.relative_to(file.parent))
     raw = _with_sources(read_yaml(study.file), copies)
     raw["base"] = base.name
+    if "tune" in raw and study.tune is None:
+        raw = own_settings_file(raw, study)
     if study.plan is None:
         raw["seeds"] = list(study.seeds)
     content = read_yaml(study.base)

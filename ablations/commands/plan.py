@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ablations.commands.stages import planned, seeds_told
-from ablations.study import Study
+from ablations.study import InputError, Study
+from ablations.study.tuning import check_stage, probes, told_in_space, tuned_arms
 from ablations.sweep.rehearsal import changes, check_differences, inspect_arm
 from ablations.sweep.scheduler import order_for
 from ablations.sweep.sources import missing_sources
@@ -30,6 +31,7 @@ def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
     errors = check_differences(study, {name: arm.config for name, arm in arms.items()})
     if errors:
         raise errors[0]
+    _check_space(study, workspace)
     now = planned(study, workspace)
     states = workspace.states({trial.id for trial in now})
     baseline = arms[study.baseline].config
@@ -56,6 +58,19 @@ def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
         for missing in missing_sources(study, workspace, unfinished)
     ]
     return {"study": study.name, "arms": rows, "before": before}
+
+
+def _check_space(study: Study, workspace: Workspace) -> None:
+    """See that every tuned arm can be built at the ends of its space."""
+    if study.tune is None:
+        return
+    check_stage(study)
+    for probe in probes(study):
+        for arm in tuned_arms(study):
+            try:
+                inspect_arm(order_for(probe, arm, study.seeds[0], "plan", workspace.root, 1))
+            except InputError as error:
+                raise told_in_space(error, study, arm) from None
 
 
 def show_plan(study: Study, made: dict[str, Any], console: Console) -> None:
@@ -91,6 +106,13 @@ def show_plan(study: Study, made: dict[str, Any], console: Console) -> None:
     for first in made["before"]:
         told = f"before them, {first['trials']} trials of {first['study']}: some start from these"
         console.print(told, markup=False, highlight=False)
+    if study.tune is not None:
+        arms = tuned_arms(study)
+        console.print(
+            f"first {study.tune.trials} tuning trials for each of {len(arms)} arms; then these, "
+            "and the same seeds with own settings",
+            highlight=False,
+        )
 
 
 def _metric(study: Study, row: dict[str, Any]) -> str:

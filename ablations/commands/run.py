@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ablations.commands.stages import planned, seeds_told, wanted
-from ablations.commands.tell import links, show_table, time_left
+from ablations.commands.stages import (
+    OWN,
+    planned,
+    seeds_told,
+    tries_left,
+    tuned,
+    variants,
+    wanted,
+)
+from ablations.commands.tell import links, own_heading, show_table, time_left
 from ablations.study import InputError, Study, Trial, trials
+from ablations.study.tuning import check_stage, probes, told_in_space, tuned_arms
 from ablations.sweep.executors import LocalExecutor, local_slots
 from ablations.sweep.progress import phase
 from ablations.workspace import State, Workspace, write_json
 
 if TYPE_CHECKING:
+    from ablations.sweep.scheduler import Sweep, Work
     from ablations.sweep.seeding import Part
 
 
@@ -62,30 +72,38 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
     study = workspace.with_recorded_seeds(study)
     for arm in options.rerun:
         study.arm(arm)
+    if study.tune is not None:
+        check_stage(study)
     _check_tracking()
     todo = _todo(study, workspace, options.rerun)
+    tries = tries_left(study, workspace)
     ready = threading.Thread(target=_import_libraries, daemon=True)
     ready.start()
-    finished = len({t.id for t in planned(study, workspace)}) - len(todo)
+    plan = {t.id for _, each in variants(study, workspace) for t in planned(each, workspace)}
     told = f"{study.name}: {len(study.arms)} arms, {seeds_told(study)} seeds, "
+    told += f"{tries} tuning trials and then " if tries else ""
     told += f"{len(todo)} trials to run"
-    console.print(told + (f", {finished} already done" if finished else ""), highlight=False)
-    if not todo:
+    told += f", {len(plan) - len(todo)} already done" if len(plan) > len(todo) else ""
+    console.print(told, highlight=False)
+    if not todo and not tries:
         return _sweep(study, workspace, console, None, {}, options, started)
     trainer = study.base_config.get("trainer")
     accelerator = str(trainer.get("accelerator")) if isinstance(trainer, dict) else "auto"
-    most = max(len(todo), len(study.arms))
+    most = max(len(todo), tries, len(study.arms))
     executor = LocalExecutor(local_slots(options.workers, study.threads, accelerator, most))
     from ablations.sweep.sources import missing_sources
 
     try:
-        arms = {study.name: _rehearse(study, workspace, console, todo, executor)}
+        needed = {trial.arm for trial in todo} | {study.baseline}
+        if tries:
+            _probe(study, console, executor)
+        arms = {study.name: _rehearse(study, workspace, console, needed, executor)}
         for first in missing_sources(study, workspace, todo):
             told = f"{first.study.name}: {len(first.trials)} trials first: others start from them"
             told += f" ({first.again} again, they kept no weights)" if first.again else ""
             console.print(told, markup=False, highlight=False, soft_wrap=True)
-            learned = _rehearse(first.study, workspace, console, first.trials, executor)
-            arms[first.study.name] = learned
+            needed = {trial.arm for trial in first.trials} | {first.study.baseline}
+            arms[first.study.name] = _rehearse(first.study, workspace, console, needed, executor)
         ready.join()
         return _sweep(study, workspace, console, executor, arms, options, started)
     except KeyboardInterrupt:
@@ -99,8 +117,11 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
 def _todo(study: Study, workspace: Workspace, rerun: Sequence[str]) -> list[Trial]:
     from ablations.sweep.seeding import waiting
 
-    missing = {trial.id for trial in waiting(study, workspace, wanted(study, workspace))}
-    unique = {t.id: t for t in planned(study, workspace) if t.arm in rerun or t.id in missing}
+    unique: dict[str, Trial] = {}
+    for _, each in variants(study, workspace):
+        missing = {trial.id for trial in waiting(each, workspace, wanted(each, workspace))}
+        wants = (t for t in planned(each, workspace) if t.arm in rerun or t.id in missing)
+        unique |= {trial.id: trial for trial in wants}
     return list(unique.values())
 
 
@@ -121,21 +142,40 @@ def _import_libraries() -> None:
     ablations.sweep.tracking.preload()
 
 
+def _probe(study: Study, console: Console, executor: LocalExecutor) -> None:
+    """Rehearse every tuned arm at the ends of its space.
+
+    Raises:
+        InputError: The space has a key or a value that the arm does not take.
+    """
+    from ablations.sweep.scheduler import rehearse_arms
+
+    names = tuned_arms(study)
+    with phase(console, f"rehearsing {len(names)} arms at the ends of what is tuned ..."):
+        for probe in probes(study):
+            for name, rehearsal in rehearse_arms(probe, names, executor).items():
+                if rehearsal.error is not None:
+                    raise told_in_space(rehearsal.error, study, name)
+
+
 def _rehearse(
     study: Study,
     workspace: Workspace,
     console: Console,
-    todo: Sequence[Trial],
+    needed: Collection[str],
     executor: LocalExecutor,
+    own: bool = False,
 ) -> dict[str, Any]:
+    """What the rehearsal learns of arms; with their own settings they may turn out alike."""
     from ablations.sweep.rehearsal import changes, check_rehearsals
     from ablations.sweep.scheduler import rehearse_arms
 
-    needed = {trial.arm for trial in todo} | {study.baseline}
     names = [arm.name for arm in study.arms if arm.name in needed]
     with phase(console, f"rehearsing {len(names)} arms on one batch each ..."):
         rehearsals = rehearse_arms(study, names, executor)
     errors = check_rehearsals(study, rehearsals)
+    if own:
+        errors = [rehearsal.error for rehearsal in rehearsals.values() if rehearsal.error]
     if errors:
         for error in errors[:-1]:
             console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
@@ -167,6 +207,7 @@ def _sweep(
     from ablations.sweep.ledger import open_storage
     from ablations.sweep.scheduler import Budget, Sweep, Swept
     from ablations.sweep.sources import Sourced, source_studies
+    from ablations.sweep.tuning import Tuning
 
     if options.storage is not None:
         open_storage(workspace, options.storage)
@@ -174,30 +215,43 @@ def _sweep(
     with workspace.locked():
         for trial in {t.id for t in trials(study) if t.arm in options.rerun}:
             workspace.set_aside(trial)
-        part = _part(study, workspace, arms, options.storage)
-        parts, results = [part], _results(study, workspace)
-        for source in source_studies(study) if executor is not None else ():
-            parts.append(_part(source, workspace, arms, options.storage, source=True))
-            results |= _results(source, workspace)
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        seeds = Sourced(parts, workspace, results, say)
+        part = _part(study, workspace, arms, options.storage)
+        parts = [part]
+        hours = options.max_hours
+        until = None if hours is None else started + 3600 * hours
+        sweep, held = None, 0
         swept = Swept()
-        if executor is None:
-            seeds.take()
-        else:
-            hours = options.max_hours
-            until = None if hours is None else started + 3600 * hours
+        if executor is not None:
             sweep = Sweep(workspace, executor, console, Budget(options.max_trials, until))
-            swept = sweep.run(seeds, fail_fast=options.fail_fast)
-        if not swept.interrupted:
-            folder = workspace.study_folder(study.name)
-            stale = executor is not None or not (folder / f"{study.name}.html").exists()
-            _conclude(study, workspace, console, part.tracker, options.report and stale)
+            swept = sweep.swept
+        if study.tune is not None:
+            stage = Tuning(study, workspace, part.ledger, part.tracker, say)
+            _work_off(stage, sweep, options)
+        own = tuned(study, workspace)
+        goes_on = not (swept.interrupted or swept.stopped or (options.fail_fast and swept.failed))
+        if own is not None:
+            if executor is not None and goes_on:
+                arms = {**arms, own.name: _rehearse_own(own, workspace, console, executor)}
+            parts.append(_part(own, workspace, arms, options.storage, mark=OWN))
+        shown = parts[:] if study.tune is None or own is not None else []
+        if goes_on and shown:
+            for source in source_studies(study) if executor is not None else ():
+                parts.append(_part(source, workspace, arms, options.storage, source=True))
+            seeds = Sourced(parts, workspace, say)
+            _work_off(seeds, sweep, options)
+            held = len(seeds.held)
+        for each in () if swept.interrupted else shown:
+            page = workspace.study_folder(each.study.name) / f"{each.study.name}.html"
+            report = options.report and (executor is not None or not page.exists())
+            _conclude(each.study, workspace, console, each.tracker, report)
+            if own is not None and each is part:
+                own_heading(study, workspace, console)
         for each in parts:
             each.tracker.close("KILLED" if swept.interrupted else "FINISHED")
-    if troubles := [each.tracker.trouble for each in parts if each.tracker.trouble]:
+    for trouble in {each.tracker.trouble for each in parts if each.tracker.trouble}:
         console.print(
-            f"MLflow could not be written ({troubles[0]}); nothing is lost: run again to "
+            f"MLflow could not be written ({trouble}); nothing is lost: run again to "
             "bring it up to date",
             markup=False,
             highlight=False,
@@ -205,13 +259,34 @@ def _sweep(
     if swept.interrupted:
         console.print("interrupted; run the same command again to go on", highlight=False)
         return 130
-    if seeds.held and not swept.stopped:
-        console.print(f"{len(seeds.held)} trials wait for others that failed", highlight=False)
-    if swept.stopped and (left := len(_todo(study, workspace, ()))):
-        told = f"stopped by {swept.stopped}, {left} trials left{time_left(study, workspace)}"
+    if held and not swept.stopped:
+        console.print(f"{held} trials wait for others that failed", highlight=False)
+    tries, left = tries_left(study, workspace), len(_todo(study, workspace, ()))
+    if swept.stopped and tries + left:
+        told = f"stopped by {swept.stopped}, "
+        told += f"{tries} tuning trials and then " if tries else ""
+        told += f"{left} trials left{time_left(study, workspace)}"
         console.print(f"{told}; run the same command again to go on", highlight=False)
     links(study, workspace, console, part.tracker.ids)
     return 1 if swept.failed else 0
+
+
+def _work_off(work: "Work", sweep: "Sweep | None", options: Options) -> None:
+    """Train what there is; without a sweep, bring the records up to what has ended."""
+    if sweep is None:
+        work.take()
+    else:
+        sweep.run(work, fail_fast=options.fail_fast)
+
+
+def _rehearse_own(
+    own: Study, workspace: Workspace, console: Console, executor: LocalExecutor
+) -> dict[str, Any]:
+    todo = _todo(own, workspace, ())
+    if not todo:
+        return {}
+    needed = {trial.arm for trial in todo} | {own.baseline}
+    return _rehearse(own, workspace, console, needed, executor, own=True)
 
 
 def _part(
@@ -220,6 +295,7 @@ def _part(
     arms: Mapping[str, Mapping[str, Any]],
     storage: str | None,
     *,
+    mark: str = "",
     source: bool = False,
 ) -> "Part":
     """A study's records, brought up to what has ended; of a source nothing is wanted by itself."""
@@ -245,7 +321,7 @@ def _part(
     if source:
         nothing = {arm.name: 0 for arm in study.arms}
         return Part(study, ledger, tracker, lambda: nothing, mark=f" of {study.name}")
-    return Part(study, ledger, tracker, partial(wanted, study, workspace))
+    return Part(study, ledger, tracker, partial(wanted, study, workspace), mark)
 
 
 def _results(study: Study, workspace: Workspace) -> dict[str, Any]:

@@ -3,14 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rich.console import Console
+from rich.table import Table
 
-from ablations.commands.stages import planned, seeds_told
+from ablations.commands.stages import planned, seeds_told, tuning, variants
 from ablations.study import Study, shipped_configs
+from ablations.study.tuning import told
 from ablations.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ablations.results.formats import Format
 
 _SIGNS = {
     "waiting": "·",
@@ -34,6 +39,54 @@ def show_table(table: Any, console: Console) -> None:
     console.print()
 
 
+def own_heading(study: Study, workspace: Workspace, console: Console) -> None:
+    """What tuning chose for each arm, above the table of own settings."""
+    stages = tuning(study, workspace)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("arm", "tries", "", next(iter(stages.values()))["metric"], "own settings"):
+        table.add_column(name, justify="right" if name == "tries" else "left")
+    for arm, stage in stages.items():
+        others = {k: n for k, n in stage["counts"].items() if k != "done"}
+        lost = ", ".join(f"{number} {state}" for state, number in others.items())
+        best = stage["chosen"]
+        value = "–" if best is None else f"{best['value']:.4g}"
+        chosen = "as written" if best is None else told(best["settings"])
+        table.add_row(arm, str(stage["planned"]), lost and f"({lost})", value, chosen)
+    console.print("Own settings: every arm with the best that its tuning found", style="bold")
+    console.print(table)
+    if len({stage["planned"] for stage in stages.values()}) > 1:
+        console.print(
+            "unequal tuning trials: arms with nothing to set were not tuned, which favours the rest"
+        )
+
+
+def show_tables(study: Study, workspace: Workspace, console: Console) -> None:
+    """The delta table, and of a tuned study that with own settings below it."""
+    from ablations.results.tables import study_table
+
+    for mark, each in variants(study, workspace):
+        if mark:
+            own_heading(study, workspace, console)
+        show_table(study_table(each, workspace), console)
+
+
+def render_tables(study: Study, workspace: Workspace, format: "Format") -> str:
+    """The delta table in one of the formats, and of a tuned study that with own settings too."""
+    from ablations.results.formats import render
+    from ablations.results.tables import study_table
+
+    texts = [render(study_table(each, workspace), format) for _, each in variants(study, workspace)]
+    if format == "json" and study.tune is not None:
+        whole = json.loads(texts[0]) | {"tuning": tuning(study, workspace)}
+        whole["own_settings"] = json.loads(texts[1]) if len(texts) > 1 else None
+        return json.dumps(whole, indent=1, allow_nan=False)
+    if format == "csv" and len(texts) > 1:
+        # Told apart by the name of the study, which stands in every line.
+        texts[1] = texts[1].partition("\n")[2]
+        return "\n".join(texts)
+    return "\n\n".join(text.rstrip("\n") for text in texts)
+
+
 def links(
     study: Study, workspace: Workspace, console: Console, ids: tuple[str, dict[str, str]] | None
 ) -> None:
@@ -43,9 +96,10 @@ def links(
     def line(name: str, value: object) -> None:
         console.print(f"{name:<10} {value}", markup=False, highlight=False, soft_wrap=True)
 
-    folder = workspace.study_folder(study.name)
-    if (folder / f"{study.name}.html").exists():
-        line("report", folder / f"{study.name}.html")
+    for _, each in variants(study, workspace):
+        page = workspace.study_folder(each.name) / f"{each.name}.html"
+        if page.exists():
+            line("report", page)
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if ids is not None and server.startswith("http"):
         line("MLflow", compare_page(server, ids))
@@ -64,17 +118,25 @@ def compare_page(server: str, ids: tuple[str, dict[str, str]]) -> str:
 
 def matrix(study: Study, workspace: Workspace) -> list[dict[str, Any]]:
     """A row per arm and seed that is planned now, with its state."""
-    plan = planned(study, workspace)
-    states = workspace.states({trial.id for trial in plan})
-    order = {arm.name: number for number, arm in enumerate(study.arms)}
-    rows = sorted(plan, key=lambda trial: order[trial.arm])
-    return [{"arm": t.arm, "seed": t.seed, "state": states[t.id]} for t in rows]
+    found = []
+    for mark, each in variants(study, workspace):
+        plan = planned(each, workspace)
+        states = workspace.states({trial.id for trial in plan})
+        order = {arm.name: number for number, arm in enumerate(each.arms)}
+        rows = sorted(plan, key=lambda trial: order[trial.arm])
+        found += [{"arm": t.arm + mark, "seed": t.seed, "state": states[t.id]} for t in rows]
+    return found
 
 
 def show_matrix(
     study: Study, workspace: Workspace, rows: list[dict[str, Any]], console: Console
 ) -> None:
     """The arm x seed matrix in text."""
+    for arm, stage in tuning(study, workspace).items():
+        ended = sum(stage["counts"].values())
+        counts = ", ".join(f"{number} {state}" for state, number in stage["counts"].items())
+        told = f"tuning of {arm}: {ended} of {stage['planned']} tries" + (counts and f", {counts}")
+        console.print(told, markup=False, highlight=False)
     by_arm: dict[str, list[str]] = {}
     for row in rows:
         by_arm.setdefault(row["arm"], []).append(row["state"])
@@ -101,7 +163,7 @@ def time_left(study: Study, workspace: Workspace) -> str:
 
     left: Counter[str] = Counter()
     took: dict[str, list[float]] = {}
-    unique = {trial.id: trial for trial in planned(study, workspace)}
+    unique = {t.id: t for _, each in variants(study, workspace) for t in planned(each, workspace)}
     states = workspace.states(set(unique))
     for key, trial in unique.items():
         result = workspace.result(key)
@@ -109,6 +171,10 @@ def time_left(study: Study, workspace: Workspace) -> str:
             took.setdefault(trial.arm, []).append(float(result["seconds"]))
         elif states[key] != "failed" or "running" not in states.values():
             left[trial.arm] += 1
+    for arm, stage in tuning(study, workspace).items():
+        results = [workspace.result(tried["id"]) for tried in stage["trials"]]
+        took.setdefault(arm, []).extend(float(r["seconds"]) for r in results if r is not None)
+        left[arm] += 0 if stage["complete"] else stage["planned"] - sum(stage["counts"].values())
     seconds = seconds_left(left, took)
     if seconds is None:
         return ""

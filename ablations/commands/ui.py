@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from rich.console import Console
 
+from ablations.commands.stages import variants
 from ablations.commands.tell import compare_page
 from ablations.study import InputError, Study
 from ablations.workspace import Workspace, read_json
@@ -64,9 +65,9 @@ def _show_addresses(
     def line(name: str, value: str) -> None:
         console.print(f"{name:<12} {value}", markup=False, highlight=False, soft_wrap=True)
 
-    names = (
-        [study.name] if study else sorted(p.name for p in (workspace.root / "studies").glob("*"))
-    )
+    names = sorted(p.name for p in (workspace.root / "studies").glob("*"))
+    if study is not None:
+        names = [each.name for _, each in variants(study, workspace)]
     for name in names:
         memory = read_json(workspace.study_folder(name) / "tracking.json")
         if not memory or "experiment" not in memory:

@@ -150,7 +150,7 @@ def _plain(value: Any) -> str:
         return str(value["class_path"]).rsplit(".", 1)[-1]
     if isinstance(value, list | tuple):
         return f"[{', '.join(_plain(inner) for inner in value)}]"
-    return str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _delta(row: Row, digits: int) -> str:

@@ -162,10 +162,11 @@ def _row(
 ) -> Row:
     name = str(trials["arm"].iloc[0])
     n, mean, sd = spread(trials["value"])
+    changes = learned.get("changes")
     return Row(
         arm=name,
         metric=study.metric_of(name),
-        changes=learned.get("changes") or _written_changes(study, name),
+        changes=_written_changes(study, name) if changes is None else changes,
         planned=len(trials),
         n=n,
         mean=mean,

@@ -98,6 +98,11 @@ def trials(study: Study, seeds: tuple[int, ...] | None = None) -> tuple[Trial, .
     )
 
 
+def trial_id(study: Study, arm: Arm, seed: int, **more: Any) -> str:
+    """The id of a trial of which more is to be told apart than its configuration and seed."""
+    return _digest({**_identity(study, arm), "seed": seed, **more})
+
+
 def wanted_trials(study: Study, wanted: Mapping[str, int]) -> tuple[Trial, ...]:
     """Of each arm's trials those of its first seeds, as many as are wanted; seed by seed."""
     at = {seed: number for number, seed in enumerate(study.seeds)}

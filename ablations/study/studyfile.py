@@ -122,6 +122,9 @@ def _load(file: Path, within: tuple[Path, ...]) -> Study:
     base_config = _read_base(base)
     load = partial(_load_source, file=file, within=within)
     sources = {arm.name: source_of(arm, base_config, file, base, load) for arm in arms}
+    if "tune" in fields and any(sources.values()):
+        told = "arms that start from another study's trials are not tuned"
+        raise InputError(told, file=file, key="tune")
     optional = ("margin", "claims", "cli", "weights", "threads", "plan", "pairing", "tune")
     return Study(
         name=file.stem if file.stem != "study" else file.parent.resolve().name or "study",

@@ -19,6 +19,7 @@ class Order:
         threads: torch threads, the same wherever the trial runs.
         attempt: 1 for the first.
         keep_weights: Whether the trial leaves its final weights too.
+        test: Whether the test set may be seen; never while tuning.
     """
 
     recipe: Recipe
@@ -30,6 +31,7 @@ class Order:
     threads: int = 1
     attempt: int = 1
     keep_weights: bool = False
+    test: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Optuna's record of which trials were launched and how they ended. One process writes it."""
 
+import copy
 import json
 import logging
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,16 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ablations.study import InputError, Metric, Study, Trial
+from ablations.seeds import stream_seed
+from ablations.study import InputError, Metric, Study, Trial, Tune
+from ablations.study.schema import Mode, Pruner, Range
+from ablations.study.tuning import TuningTrial
 from ablations.workspace import Workspace
 
+# A try is chosen by those up to so many before it: as many may train at once in one arm.
+AHEAD = 4
+# Tries before the sampler and the median pruner go by what came of others.
+_STARTUP = 5
 _ID = "ablations:trial"
 
 
@@ -37,13 +46,18 @@ class Ledger:
         self.study = study
         crossed = study.metric.threshold
         low = not crossed.above if crossed else study.metric.mode == "min"
-        self._optuna = optuna.create_study(
-            study_name=study.name,
-            storage=open_storage(workspace, storage),
-            direction="minimize" if low else "maximize",
+        self._storage = open_storage(workspace, storage)
+        self._optuna = self.open_study(study.name, "min" if low else "max")
+        self._open: dict[str, optuna.Trial] = {}
+
+    def open_study(self, name: str, mode: Mode) -> optuna.Study:
+        """An Optuna study in the same storage."""
+        return optuna.create_study(
+            study_name=name,
+            storage=self._storage,
+            direction="minimize" if mode == "min" else "maximize",
             load_if_exists=True,
         )
-        self._open: dict[str, optuna.Trial] = {}
 
     def replay(self, plan: Iterable[Trial], results: Mapping[str, Mapping[str, Any]]) -> None:
         """Bring the record up to the trial folders; doing it again changes nothing."""
@@ -107,6 +121,125 @@ class Ledger:
     def _attributes(self, trial: Trial) -> dict[str, Any]:
         metric = self._metric(trial).logged
         return {_ID: trial.id, "arm": trial.arm, "seed": trial.seed, "metric": metric}
+
+
+class Tuner:
+    """What Optuna tries next in one arm, and which curves it gives up.
+
+    All follows from the stage, the arm and what came of the tries up to `AHEAD` before: a sweep
+    that was broken off, on any number of workers, comes to the same. Optuna's record is a study of
+    its own for each arm, named after both.
+
+    Args:
+        stage: The study's.
+        arm: Its name.
+        space: What may be set in it.
+        metric: Which values it is told.
+        ledger: In whose storage it is recorded.
+    """
+
+    def __init__(
+        self, stage: Tune, arm: str, space: Mapping[str, Range], metric: Metric, ledger: Ledger
+    ) -> None:
+        self.stage = stage
+        self.arm = arm
+        self.mode: Mode = metric.mode
+        self._space = {key: _distribution(each) for key, each in space.items()}
+        self._ended: dict[int, FrozenTrial] = {}
+        self._record = ledger.open_study(f"{ledger.study.name}: tuning of {arm}", metric.mode)
+        known = self._record.get_trials(deepcopy=False)
+        self._recorded = {trial.user_attrs.get(_ID) for trial in known}
+
+    def open(self, number: int, settings: Mapping[str, Any] | None = None) -> "Try":
+        """The try of that number; without settings the sampler gives them."""
+        last = [trial.last_step or 0 for n, trial in self._ended.items() if n <= number - AHEAD]
+        memory = optuna.create_study(
+            study_name=self.arm,
+            direction="minimize" if self.mode == "min" else "maximize",
+            sampler=_sampler(self.stage, stream_seed("tuning", self.stage.seed, number)),
+            pruner=_pruner(self.stage.pruner, max(last, default=0)),
+        )
+        for n in range(number):
+            seen = self._ended[n] if n <= number - AHEAD else create_trial(state=TrialState.FAIL)
+            memory.add_trial(seen)
+        if settings is not None:
+            memory.enqueue_trial(dict(settings))
+        return Try(memory, memory.ask(self._space))
+
+    def ready(self, number: int) -> bool:
+        """Whether all that the try of that number follows from has ended."""
+        return all(n in self._ended for n in range(number - AHEAD + 1))
+
+    def end(self, trial: TuningTrial, tried: "Try", value: float | None) -> None:
+        """Take and record how a try ended; None: without a value that counts."""
+        if tried.hopeless_at is not None:
+            frozen = tried.memory.tell(tried.trial, state=TrialState.PRUNED)
+        elif value is None:
+            frozen = tried.memory.tell(tried.trial, state=TrialState.FAIL)
+        else:
+            frozen = tried.memory.tell(tried.trial, value)
+        self._ended[trial.number] = frozen
+        if trial.id not in self._recorded:
+            self._recorded.add(trial.id)
+            named = {_ID: trial.id, "arm": trial.arm, "number": trial.number}
+            frozen = copy.copy(frozen)
+            frozen.user_attrs = named
+            self._record.add_trial(frozen)
+
+
+@dataclass
+class Try:
+    """One set of settings while it trains.
+
+    Attributes:
+        hopeless_at: After how many epochs the pruner gave it up.
+    """
+
+    memory: optuna.Study
+    trial: optuna.Trial
+    hopeless_at: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """By dotted key."""
+        return dict(self.trial.params)
+
+    def follow(self, curve: Mapping[int, float]) -> bool:
+        """Show the pruner a curve, by epochs passed; True once it gives it up."""
+        shown = len(self.memory.trials[self.trial.number].intermediate_values)
+        for epoch in sorted(curve)[shown:]:
+            if self.hopeless_at is not None:
+                break
+            self.trial.report(curve[epoch], epoch)
+            if self.trial.should_prune():
+                self.hopeless_at = epoch
+        return self.hopeless_at is not None
+
+
+def _distribution(each: Range) -> optuna.distributions.BaseDistribution:
+    if each.choices:
+        return optuna.distributions.CategoricalDistribution(each.choices)
+    if each.whole:
+        step = int(each.step or 1)
+        return optuna.distributions.IntDistribution(
+            int(each.low), int(each.high), log=each.log, step=step
+        )
+    return optuna.distributions.FloatDistribution(each.low, each.high, log=each.log, step=each.step)
+
+
+def _sampler(stage: Tune, seed: int) -> optuna.samplers.BaseSampler:
+    # The same for every arm: so are the first settings that are tried.
+    seed %= 2**32
+    if stage.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+
+
+def _pruner(name: Pruner, epochs: int) -> optuna.pruners.BasePruner:
+    if name == "median":
+        # No curve is given up in the first third, where a slow start is not yet a bad end.
+        return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=epochs // 3)
+    return optuna.pruners.HyperbandPruner() if name == "hyperband" else optuna.pruners.NopPruner()
 
 
 def _key(attributes: Mapping[str, Any], result: Mapping[str, Any] | None) -> tuple[Any, Any]:

@@ -136,13 +136,18 @@ class Sweep:
         self.executor = executor
         self.console = console
         self.budget = budget
+        self.swept = Swept()
         self._launched: set[str] = set()
 
     def run(self, work: Work, *, fail_fast: bool) -> Swept:
-        """Launch what the work gives; a dead worker costs one attempt of one trial."""
+        """Launch what the work gives; a dead worker costs one attempt of one trial.
+
+        Returns:
+            How this and all former runs of the sweep ended.
+        """
         again: deque[tuple[Trial, int]] = deque()
         running: dict[Future[Any], tuple[Trial, int]] = {}
-        swept = Swept()
+        swept = self.swept
         capacity = self.executor.capacity
         with Display(self.console, capacity) as display, _stop_signals():
             try:

@@ -15,7 +15,7 @@ from ablations.sweep.scheduler import order_for
 from ablations.sweep.tracking import Tracker
 from ablations.workspace import State, Workspace, write_atomic
 
-_MIRROR_SECONDS = 3.0
+MIRROR_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,6 @@ class Seeds:
     Args:
         parts: Of equal seeds; equal trials of several are trained once.
         workspace: Where they are.
-        results: Of the trials that have ended before.
         say: Prints a line.
     """
 
@@ -48,7 +47,6 @@ class Seeds:
         self,
         parts: Sequence[Part],
         workspace: Workspace,
-        results: Mapping[str, Mapping[str, Any]],
         say: Callable[[str], None],
     ) -> None:
         self.parts = parts
@@ -60,8 +58,9 @@ class Seeds:
         for part in parts:
             for trial in trials(part.study):
                 self._serves.setdefault(trial.id, []).append((part, trial))
-        for key, result in results.items():
-            if result["status"] == "done":
+        for key in self._serves:
+            result = workspace.result(key)
+            if result is not None:
                 self.took.setdefault(self._arm(key), []).append(float(result["seconds"]))
         self._queue: deque[Trial] = deque()
         self._open: set[str] = set()
@@ -121,7 +120,7 @@ class Seeds:
 
     def watch(self, running: Sequence[Trial]) -> None:
         """Mirror the metrics of what runs, now and then."""
-        if time.monotonic() - self._mirrored < _MIRROR_SECONDS:
+        if time.monotonic() - self._mirrored < MIRROR_SECONDS:
             return
         self._mirrored = time.monotonic()
         for trial in running:

@@ -1,9 +1,8 @@
 """Trials that start from others: which of these are missing, trained in front of them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ablations.study import Study, Trial, source_trial, trials
 from ablations.sweep.job import Order
@@ -69,7 +68,6 @@ class Sourced(Seeds):
     Args:
         parts: The study, then its :func:`source_studies`, which want no seeds of their own.
         workspace: Where they are.
-        results: Of the trials that have ended before.
         say: Prints a line.
     """
 
@@ -77,10 +75,9 @@ class Sourced(Seeds):
         self,
         parts: Sequence[Part],
         workspace: Workspace,
-        results: Mapping[str, Mapping[str, Any]],
         say: Callable[[str], None],
     ) -> None:
-        super().__init__(parts, workspace, results, say)
+        super().__init__(parts, workspace, say)
         self._source_of = {
             trial.id: source_trial(part.study.sources[trial.arm], trial.seed)
             for part in parts

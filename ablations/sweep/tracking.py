@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.study import InputError, Study, Trial
+from ablations.study.tuning import TuningTrial
 from ablations.workspace import State, Workspace, read_json, write_json
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -185,7 +186,7 @@ class Tracker:
                     memory["parent"] = run.info.run_id
                 elif kind == "arm":
                     memory["arms"][run.data.tags[f"{_TAG}arm"]] = run.info.run_id
-                elif kind == "trial":
+                elif kind in ("trial", "tuning"):
                     key = _key(run.data.tags[f"{_TAG}arm"], run.data.tags[f"{_TAG}trial"])
                     fresh = {"run": run.info.run_id, "rows": 0, "sign": None}
                     memory["runs"].setdefault(key, fresh)
@@ -214,7 +215,7 @@ class Tracker:
         values: dict[str, str] = {}
         for name, learned in self.arms.items():
             for key, (before, after) in learned["changes"].items():
-                short = _name(key.replace("init_args.", ""))
+                short = _short(key)
                 if name == arm:
                     values[short] = str(after)[:500]
                 else:
@@ -224,7 +225,7 @@ class Tracker:
     def _mirror(self, trial: Trial, state: State) -> None:
         folder = self.workspace.trial_folder(trial.id)
         known = self._memory["runs"].get(_key(trial.arm, trial.id))
-        rows = _rows(folder / "metrics.csv")
+        rows = rows_of(folder / "metrics.csv")
         result = read_json(folder / "result.json") or {}
         sign = f"{state} {result.get('finished', '')}"
         if known is not None and known["sign"] == sign and known["rows"] == len(rows):
@@ -237,6 +238,8 @@ class Tracker:
         run = known["run"]
         if known["sign"] is None:
             params = {"arm": trial.arm, "seed": str(trial.seed)} | self._changed(trial.arm)
+            if isinstance(trial, TuningTrial):
+                params |= {_short(key): str(value) for key, value in trial.settings.items()}
             self._log_params(self._client, run, params)
         self._log_rows(run, rows, known["rows"])
         known["rows"] = len(rows)
@@ -248,7 +251,10 @@ class Tracker:
         self._save()
 
     def _create_trial(self, trial: Trial) -> dict[str, Any]:
-        tags = self._tags("trial", trial.arm) | {
+        kind, which = "trial", f"seed {trial.seed}"
+        if isinstance(trial, TuningTrial):
+            kind, which = "tuning", f"tuning {trial.number}"
+        tags = self._tags(kind, trial.arm) | {
             "mlflow.parentRunId": self._memory["arms"][trial.arm],
             f"{_TAG}trial": trial.id,
             f"{_TAG}seed": str(trial.seed),
@@ -257,7 +263,7 @@ class Tracker:
         run = self._client.create_run(
             self._memory["experiment"],
             start_time=int(1000 * attempt.get("started", time.time())),
-            run_name=f"{trial.arm} · seed {trial.seed}",
+            run_name=f"{trial.arm} · {which}",
             tags=tags,
         )
         known = {"run": run.info.run_id, "rows": 0, "sign": None}
@@ -341,6 +347,10 @@ def _replaced(before: str | None, now: str) -> bool:
     return before is not None and before.split()[0] in ("done", "diverged") and before != now
 
 
+def _short(key: str) -> str:
+    return _name(key.replace("init_args.", ""))
+
+
 def _name(name: str) -> str:
     return re.sub(r"[^\w\-. :/]", "_", name)
 
@@ -355,7 +365,7 @@ def _moment(result: Mapping[str, Any]) -> int:
     return int(1000 * seconds)
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
+def rows_of(file: Path) -> list[dict[str, str]]:
     """The whole rows of a metrics file; a line being written is left for the next time."""
     try:
         text = file.read_text(encoding="utf-8")

@@ -93,7 +93,7 @@ def _train(order: Order, started: float) -> Any:
         )
     )
     commit, dirty = code_version(built.model)
-    status = "diverged" if diverged else "done"
+    status = "diverged" if diverged else "stopped" if watch.told_to_stop else "done"
     result = {
         "schema": 1,
         "id": order.trial,
@@ -124,7 +124,7 @@ def _fit_and_test(built: Built, order: Order, resume: Path | None) -> dict[str, 
     trainer, model, data = built.trainer, built.model, built.data
     trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
     metrics = floats(trainer.callback_metrics)
-    if tests(model, data):
+    if order.test and tests(model, data):
         path = trainer.checkpoint_callback.best_model_path if order.weights == "best" else None
         trainer.test(model, datamodule=data, ckpt_path=path, verbose=False)
         metrics |= floats(trainer.callback_metrics)

@@ -88,6 +88,7 @@ class Watch:
         self.foreign = True
         self.stopped = False
         self.examples = 0.0
+        self.told_to_stop = False
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Give every shuffling loader the common order; see who needs common draws too.
@@ -149,6 +150,13 @@ class Watch:
         self.close_epoch(trainer)
         if self.metrics.diverged:
             self.stopped = True
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """A file called ``stop`` in the trial's folder ends it; all ranks together."""
+        stop = self.checkpoint.with_name("stop").exists()
+        if trainer.strategy.reduce_boolean_decision(stop, all=False):
+            self.told_to_stop = True
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

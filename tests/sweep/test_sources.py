@@ -163,7 +163,7 @@ def sourced(folder: Path, arms: dict[str, Any], workspace: Workspace) -> Sourced
     for source in source_studies(study):
         wants = {arm.name: 0 for arm in source.arms}
         parts.append(Part(source, Mock(), Mock(), lambda wants=wants: wants, " of source"))
-    return Sourced(parts, workspace, {}, print)
+    return Sourced(parts, workspace, print)
 
 
 @pytest.mark.parametrize("slots", [1, 3])
