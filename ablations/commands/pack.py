@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from rich import filesize
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -16,7 +18,7 @@ from ablations.data.listing import Listing, by_class
 from ablations.data.packed import read_packed
 from ablations.data.packing import Tally, pack_files
 from ablations.data.sources import digits
-from ablations.data.writing import Encoding, write_packed
+from ablations.data.writing import Encoding, partial_of, write_packed
 from ablations.study import InputError
 from ablations.sweep.progress import phase
 
@@ -58,6 +60,8 @@ def pack(
         if out.exists():
             _check(out, console)
             return
+        if partial_of(out).exists():
+            _line(console, f"note: an interrupted pack left {partial_of(out)}; starting afresh")
         if source == "digits":
             write_packed(digits(), out, encoding or "raw")
         elif from_ is None:
@@ -105,7 +109,7 @@ def _pack_files(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if tally.enlarged:
-        smaller = f"{tally.enlarged} images were smaller than {size} pixels and were enlarged"
+        smaller = f"{tally.enlarged:,} images were smaller than {size} pixels and were enlarged"
         _line(console, f"note: {smaller}; --size sets another size")
     for bad in tally.bad:
         _line(console, f"left out: {bad}")
@@ -127,7 +131,7 @@ def _with_bars(
         if console.is_terminal:
             stack.enter_context(bars)
         else:
-            counts = ", ".join(f"{len(files)} to {s}" for s, files in listing.splits.items())
+            counts = _counts({split: len(files) for split, files in listing.splits.items()})
             _line(console, f"packing images: {counts} ...")
         rows = {s: bars.add_task(f"{s:<5}", total=len(f)) for s, f in listing.splits.items()}
         return pack_files(
@@ -155,11 +159,17 @@ def _cores() -> int:
 
 def _conclude(out: Path, console: Console) -> None:
     packed = read_packed(out)
-    counts = ", ".join(f"{len(s.labels)} to {name}" for name, s in packed.splits.items())
+    counts = _counts({name: len(split.labels) for name, split in packed.splits.items()})
     height, width, channels = packed.shape
-    gigabytes = sum(file.stat().st_size for file in out.iterdir()) / 1e9
-    told = f"{counts}, {len(packed.classes)} classes, {height}x{width}x{channels}"
-    _line(console, f"{out}: {told}, {gigabytes:.3g} GB")
+    size = filesize.decimal(sum(file.stat().st_size for file in out.iterdir()))
+    encoding = "raw" if isinstance(packed.splits["train"].images, np.ndarray) else "as JPEGs"
+    told = f"{counts}, {len(packed.classes)} classes, {height}x{width}x{channels} {encoding}"
+    _line(console, f"{out}: {told}, {size}")
+    _line(console, f"use it as data.init_args.path: {out}")
+
+
+def _counts(splits: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} to {split}" for split, count in splits.items())
 
 
 def _line(console: Console, text: str) -> None:

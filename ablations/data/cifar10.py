@@ -69,7 +69,8 @@ def _batches(path: Path) -> list[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
     raise FileNotFoundError(
         f"no CIFAR-10 in '{path}': get cifar-10-python.tar.gz (163 MB, md5 "
         f"{ARCHIVES['cifar-10-python.tar.gz']}) from https://www.cs.toronto.edu/~kriz/cifar.html "
-        "and name it, or the folder that it is in, with --from"
+        "and name it, or the folder that it is in, with --from (images in class folders are packed "
+        "by: ablate pack folder --size 32)"
     )
 
 

@@ -9,6 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -187,7 +188,9 @@ def labelled(
     known = {name for _, name in splits["train"]}
     missing = set(only) - known or {name for _, name in splits.get("test", ())} - known
     if missing:
-        raise ValueError(f"'{path}' has no training images of {some(sorted(missing))}")
+        near = get_close_matches(min(missing), known, n=1) if len(missing) == 1 else []
+        hint = f' (did you mean "{near[0]}"?)' if near else ""
+        raise ValueError(f"'{path}' has no training images of {some(sorted(missing))}{hint}")
     classes = sorted(set(only) or known)
     if len(classes) < 2:
         raise ValueError(f"'{path}' has one class, '{classes[0]}': there is nothing to tell apart")

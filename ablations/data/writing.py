@@ -44,6 +44,11 @@ class Chunk:
         return Chunk(encoded, labels, Sums.of(decode(encoded, images.shape[1:])))
 
 
+def partial_of(folder: Path) -> Path:
+    """Where a packed folder is written until it is whole."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
 class PackedWriter:
     """A packed folder in the making, to be used in a ``with`` statement.
 
@@ -60,7 +65,7 @@ class PackedWriter:
             encoding: ``raw``, or ``jpeg`` for an eighth of the bytes.
         """
         self._folder, self._shape, self._encoding = folder, shape, encoding
-        self._partial = folder.with_name(f".{folder.name}.partial")
+        self._partial = partial_of(folder)
         self._counts: dict[str, int] = {}
         self._sums: dict[str, Sums] = {}
 

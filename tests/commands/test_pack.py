@@ -1,5 +1,9 @@
 import io
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_digits(tmp_path: Path) -> None:
     told = packed("digits", None, tmp_path / "set")
-    assert "1347 to train, 450 to test, 10 classes, 8x8x1" in told
+    assert "1,347 to train, 450 to test, 10 classes, 8x8x1 raw, 131.4 kB" in told
     assert read_packed(tmp_path / "set").source == digits().source
 
 
@@ -106,6 +110,36 @@ def test_some_classes_by_name_or_from_a_file(tmp_path: Path) -> None:
     packed("folder", tmp_path / "folder", tmp_path / "two", size=16, classes=names)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert read_packed(tmp_path / "one").classes == ("cat", "emu")
+    with pytest.raises(InputError, match='images of cta .did you mean "cat"'):
+        packed("folder", tmp_path / "folder", tmp_path / "three", classes="emu,cta")
+
+
+def test_a_killed_pack_starts_afresh(tmp_path: Path) -> None:
+    files = class_files(each=40)
+    folder = write_files(tmp_path / "folder", files)
+    blocked = folder / "train" / "dog" / "39.jpg"
+    blocked.unlink()
+    os.mkfifo(blocked)  # whoever reads it waits
+    arguments = ["pack", "folder", "--from", "folder", "--out", "set", "--size", "16"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ablations", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+    )
+    partial = tmp_path / ".set.partial"
+    deadline = time.monotonic() + 60
+    while not partial.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert partial.exists() and not (tmp_path / "set").exists()
+    blocked.unlink()
+    blocked.write_bytes(files["train/dog/39.jpg"])
+    told = packed("folder", folder, tmp_path / "set", size=16)
+    assert f"an interrupted pack left {partial}; starting afresh" in told
+    assert len(read_packed(tmp_path / "set", verify=True).splits["train"].labels) == 80
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "set"}
 
 
 @pytest.mark.parametrize("source", ["cifar10", "ilsvrc", "folder"])
@@ -126,7 +160,7 @@ def test_a_size_without_pixels_is_refused(tmp_path: Path) -> None:
 def test_real_photographs(tmp_path: Path) -> None:
     images, two = Path(REAL) / "imagenette-small.tar", "n01440764,n02979186"
     told = packed("folder", images, tmp_path / "set", encoding="jpeg", classes=two)
-    assert "260 to train, 80 to test, 2 classes, 256x256x3" in told
+    assert "260 to train, 80 to test, 2 classes, 256x256x3 as JPEGs" in told
     got = read_packed(tmp_path / "set")
     assert (np.abs(got.statistics.channel_mean - (118, 116, 110)) < 15).all()
     assert got.statistics.colour_values[0] > 20 * got.statistics.colour_values[2]
