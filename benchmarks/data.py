@@ -271,7 +271,7 @@ def main() -> None:
         large = measure(photographs(given.images, folder, given.cores), given.rounds)
         small = measure(thumbnails(folder, given.cores), given.rounds)
     print(f"{given.cores} cores ({platform.machine()}), {DEVICE}, torch {torch.__version__}")
-    print(f"load average before: {before:.1f}")
+    print(f"load average: {before:.1f} before, {os.getloadavg()[0]:.1f} after")
     print("\n" + table("224-pixel crops", large, FILES) + "\n")
     print(table("CIFAR-10's size", small, CIFAR))
     if given.json:

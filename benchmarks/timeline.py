@@ -75,7 +75,8 @@ def draw(found: list[Bar]) -> Figure:
     axes.set_yticks(range(len(threads)), reversed(names))
     axes.set_xlim(0, end - begin)
     axes.set_xlabel("milliseconds; numbers are batches")
-    handles = [Patch(color=colour, label=what) for what, colour in INK.items()]
+    shown = {what for what, *_, start, stop in found if stop - start > 0.001 * (end - begin)}
+    handles = [Patch(color=colour, label=what) for what, colour in INK.items() if what in shown]
     axes.legend(
         handles=handles, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False
     )
