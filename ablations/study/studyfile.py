@@ -122,12 +122,17 @@ def _load(file: Path, within: tuple[Path, ...]) -> Study:
     base_config = _read_base(base)
     load = partial(_load_source, file=file, within=within)
     sources = {arm.name: source_of(arm, base_config, file, base, load) for arm in arms}
+    name = file.stem if file.stem != "study" else file.parent.resolve().name or "study"
+    for arm, source in sources.items():
+        if source is not None and source.study.name == name:
+            told = f'starts from another study called "{name}"; a workspace keeps one of a name'
+            raise InputError(told, file=file, key=f"arms.{arm}")
     if "tune" in fields and any(sources.values()):
         told = "arms that start from another study's trials are not tuned"
         raise InputError(told, file=file, key="tune")
     optional = ("margin", "claims", "cli", "weights", "threads", "plan", "pairing", "tune")
     return Study(
-        name=file.stem if file.stem != "study" else file.parent.resolve().name or "study",
+        name=name,
         file=file,
         base=base,
         base_config=base_config,

@@ -120,6 +120,13 @@ def test_studies_that_start_from_each_other(tmp_path: Path) -> None:
         load_study(file)
 
 
+def test_a_source_of_the_same_name(tmp_path: Path) -> None:
+    other = study(tmp_path / "other", "tuned", {"plain": {}, "wide": {"model.init_args.width": 2}})
+    file = pair(tmp_path, {"study": str(other), "arm": "wide"})
+    with pytest.raises(InputError, match='arms.tuned: starts from another study called "tuned"'):
+        load_study(file)
+
+
 def test_a_source_that_is_tuned_first(tmp_path: Path) -> None:
     file = pair(tmp_path, {"study": "source.yaml", "arm": "wide"})
     space = {"model.init_args.rate": [1, 2]}
