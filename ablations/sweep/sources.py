@@ -86,6 +86,7 @@ class Sourced(Seeds):
         }
         self._sources = {trial.id for trial in self._source_of.values()}
         self._begun: set[str] = set()
+        self._counted: set[str] = set()
         self.held: list[Trial] = []
 
     def take(self) -> Trial | None:
@@ -97,7 +98,9 @@ class Sourced(Seeds):
         while (taken := super().take()) is not None:
             trial = taken
             if trial.id in self._begun:
-                self._give_back(trial)
+                # A trial of the study is the same as one that others start from.
+                if trial.id in self._ended:
+                    self._open.discard(trial.id)
                 continue
             self._begun.add(trial.id)
             while (source := self._missing(trial)) is not None:
@@ -106,7 +109,6 @@ class Sourced(Seeds):
                     break
                 self._begun.add(source.id)
                 self._open.add(source.id)
-                self.left[self._arm(source.id)] += 1
                 trial = source
             else:
                 return trial
@@ -117,11 +119,14 @@ class Sourced(Seeds):
         there = source is None or has_weights(self.workspace, source.id)
         return None if there else source
 
-    def _give_back(self, trial: Trial) -> None:
-        """Take a trial of the study for that which others started from: it is the same."""
-        self.left[self._arm(trial.id)] -= 1
-        if trial.id in self._ended:
-            self._open.discard(trial.id)
+    def _look(self) -> None:
+        super()._look()
+        self._counted.update(trial.id for trial in self._queue)
+        for trial in self._queue:
+            while (source := self._missing(trial)) is not None and source.id not in self._counted:
+                self._counted.add(source.id)
+                self.left[self._arm(source.id)] += 1
+                trial = source
 
     def launch(self, trial: Trial, attempt: int) -> Order:
         """Record that an attempt starts; a result that has no weights is put aside."""

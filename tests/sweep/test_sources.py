@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from ablations.nets import AlexNet
-from ablations.study import Study, load_study, source_trial, trials
+from ablations.study import Study, Trial, load_study, source_trial, trials
 from ablations.sweep import watch
 from ablations.sweep.job import Order
 from ablations.sweep.scheduler import order_for
@@ -132,14 +132,19 @@ def test_what_is_missing(tmp_path: Path) -> None:
 
 def at_once(work: Sourced, workspace: Workspace, slots: int, fails: str = "") -> list[str]:
     """What a sweep of so many slots launches, in order; sources keep weights, others do not."""
-    launched, running = [], []
+    launched: list[str] = []
+    running: list[tuple[Trial, Order]] = []
+    totals = set()
     while True:
         while len(running) < slots and (trial := work.take()) is not None:
+            totals.add(len(launched) - len(running) + work.left.total())
             order = work.launch(trial, 1)
             told = f"{work.named(trial)} {'kept' if order.keep_weights else ''}"
             launched.append(" ".join(told.split()))
             running.append((trial, order))
         if not running:
+            # all that is to come is counted from the start
+            assert fails or totals <= {len(launched)}
             return launched
         trial, order = running.pop(0)
         result = None if trial.arm == fails else {"status": "done", "seconds": 1.0}
