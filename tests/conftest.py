@@ -1,3 +1,4 @@
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from tests.toy import InlineExecutor
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: takes minutes or needs a server or a browser")
+    # Handlers that libraries made in one test write to a stream that is closed in the next.
+    logging.raiseExceptions = False
     # A developer's own tracking server is no place for what tests make.
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
