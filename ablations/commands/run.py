@@ -16,6 +16,7 @@ from ablations.commands.stages import (
     seeds_told,
     tries_left,
     tuned,
+    tuning,
     variants,
     wanted,
 )
@@ -233,7 +234,10 @@ def _sweep(
         goes_on = not (swept.interrupted or swept.stopped or (options.fail_fast and swept.failed))
         if own is not None:
             if executor is not None and goes_on:
-                arms = {**arms, own.name: _rehearse_own(own, workspace, console, executor)}
+                tries = {arm: stage["planned"] for arm, stage in tuning(study, workspace).items()}
+                learned = _rehearse_own(own, workspace, console, executor).items()
+                told = {arm: each and {**each, "tries": tries[arm]} for arm, each in learned}
+                arms = {**arms, own.name: told}
             parts.append(_part(own, workspace, arms, options.storage, mark=OWN))
         shown = parts[:] if study.tune is None or own is not None else []
         if goes_on and shown:

@@ -54,10 +54,6 @@ def own_heading(study: Study, workspace: Workspace, console: Console) -> None:
         table.add_row(arm, str(stage["planned"]), lost and f"({lost})", value, chosen)
     console.print("Own settings: every arm with the best that its tuning found", style="bold")
     console.print(table)
-    if len({stage["planned"] for stage in stages.values()}) > 1:
-        console.print(
-            "unequal tuning trials: arms with nothing to set were not tuned, which favours the rest"
-        )
 
 
 def show_tables(study: Study, workspace: Workspace, console: Console) -> None:

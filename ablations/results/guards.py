@@ -21,6 +21,7 @@ def guards(study: Study, frame: pd.DataFrame, rows: Sequence[Row]) -> Iterator[C
     done = frame[frame["state"] == "done"]
     yield from _of_epochs(study, done, rows)
     yield from _of_parameters(rows)
+    yield from _of_tuning(rows)
     yield from _of_norms(done, rows)
     if study.weights == "best":
         yield Caution("Metrics are those of each trial's best checkpoint, not of its last epoch.")
@@ -56,6 +57,15 @@ def _of_parameters(rows: Sequence[Row]) -> Iterator[Caution]:
         yield Caution(told, {row.arm: "≠ parameters" for row in unequal})
 
 
+def _of_tuning(rows: Sequence[Row]) -> Iterator[Caution]:
+    tries = {row.arm: row.tries for row in rows if row.tries is not None}
+    unequal = [arm for arm, number in tries.items() if number != rows[0].tries]
+    if unequal:
+        each = [f"{arm} {number}" for arm, number in tries.items()]
+        told = f"Unequal tuning trials, which favours the arms with more: {listed(each)}."
+        yield Caution(told, dict.fromkeys(unequal, "≠ tuning"))
+
+
 def _of_norms(done: pd.DataFrame, rows: Sequence[Row]) -> Iterator[Caution]:
     prefix = f"{METRIC_PREFIX}lrn/"
     layers = [
@@ -68,13 +78,16 @@ def _of_norms(done: pd.DataFrame, rows: Sequence[Row]) -> Iterator[Caution]:
         trials = done[done["arm"] == row.arm]
         for layer in layers:
             low, high = trials[f"{prefix}{layer}_low"], trials[f"{prefix}{layer}_high"]
-            share = (high / low - 1).median()
-            if share < _INACTIVE:
-                idle.setdefault(row.arm, []).append(f"{layer} {100 * share:.1g}%")
+            if (high / low - 1).median() < _INACTIVE:
+                idle.setdefault(row.arm, []).append(layer)
+    arms_of: dict[str, list[str]] = {}
+    for arm, found in idle.items():
+        arms_of.setdefault(listed(found), []).append(arm)
     if idle:
-        each = [f"{arm} ({', '.join(shares)})" for arm, shares in idle.items()]
-        told = "LRN inactive, as 90% of a layer's denominators are within 2%: "
-        yield Caution(f"{told}{listed(each)}.", dict.fromkeys(idle, "LRN inactive"))
+        each = [f"{found} of {listed(arms)}" for found, arms in arms_of.items()]
+        told = "Normalisation that is inactive, as 90% of its denominators lie within 2%: "
+        marks = {arm: f"{listed(found)} inactive" for arm, found in idle.items()}
+        yield Caution(f"{told}{'; '.join(each)}.", marks)
 
 
 def _of_code(frame: pd.DataFrame) -> Iterator[str]:

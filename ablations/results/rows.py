@@ -41,6 +41,7 @@ class Row:
         divergence_p: Fisher's exact p that the arm diverges as often as the baseline.
         standing: Where a study that plans its looks has come to; `delta` is then that look's.
         beside: The study's further metrics.
+        tries: Tuning trials that its settings were chosen by; None where none is known of.
         marks: In a word each, why the row is to be read with care; the notes say more.
     """
 
@@ -64,6 +65,7 @@ class Row:
     standing: Standing | None = None
     beside: tuple[Reading, ...] = ()
     marks: tuple[str, ...] = ()
+    tries: int | None = None
 
     @property
     def verdict(self) -> Verdict:

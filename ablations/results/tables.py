@@ -180,6 +180,7 @@ def _row(
         seconds=spread(trials["seconds"][trials["state"] == "done"])[1],
         claim=claim,
         beside=beside,
+        tries=learned.get("tries"),
     )
 
 

@@ -62,6 +62,16 @@ def test_every_arm_gets_its_own_settings(ablate: Ablate, tmp_path: Path) -> None
     assert text.index("Own settings: every arm") > text.index("no-bias")
 
 
+def test_an_arm_that_was_tuned_more_than_the_baseline_is_marked(
+    ablate: Ablate, tmp_path: Path
+) -> None:
+    project(tmp_path, trials=2, space={}, arms={"no-bias": TUNE["space"]})
+    assert ablate(*RUN).code == 0
+    own = table(ablate)["own_settings"]["arms"]
+    assert ["≠ tuning" in row["marks"] for row in own] == [False, True]
+    assert "favours the arms with more: full 0 and no-bias 2." in ablate("table", "toy.yaml").out
+
+
 def test_no_try_sees_the_test_set_or_a_seed_of_the_study(ablate: Ablate, tmp_path: Path) -> None:
     project(tmp_path)
     ablate(*RUN)

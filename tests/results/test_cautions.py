@@ -5,6 +5,7 @@ import re
 import pytest
 
 from ablations.results.tables import study_table
+from ablations.workspace import write_json
 from tests.results.fabricate import fabricate, write_study
 from tests.results.test_tables import FULL, VALUES, make
 
@@ -138,9 +139,21 @@ def test_a_norm_that_only_divides_by_a_constant_is_inactive(tmp_path, high, inac
     workspace = fabricate(study, tmp_path / "runs", {"full": FULL}, logged=logged)
     fabricate(study, workspace.root, {"off": NOISY})
     table = study_table(study, workspace)
-    assert ("LRN inactive" in table.baseline.marks) is inactive
-    assert "LRN inactive" not in table.arms[0].marks
-    assert any("full (n1 2%)" in note for note in table.notes) is inactive
+    assert ("n1 inactive" in table.baseline.marks) is inactive
+    assert not any("inactive" in mark for mark in table.arms[0].marks)
+    told = "Normalisation that is inactive, as 90% of its denominators lie within 2%: n1 of full."
+    assert (told in table.notes) is inactive
+
+
+def test_unequal_tuning_is_marked(tmp_path):
+    study, workspace = make(tmp_path, {"full": FULL, "none": NOISY, "fewer": NOISY})
+    learned = {"changes": {}, "parameters": 1, "flops": 1}
+    tries = {"full": 5, "none": 0, "fewer": 5}
+    arms = {arm: learned | {"tries": number} for arm, number in tries.items()}
+    write_json(workspace.study_folder(study.name) / "arms.json", arms)
+    table = study_table(study, workspace)
+    assert ["≠ tuning" in row.marks for row in table.rows] == [False, True, False]
+    assert any(note.endswith("with more: full 5, none 0 and fewer 5.") for note in table.notes)
 
 
 def test_the_best_checkpoint_is_told(tmp_path):
