@@ -234,10 +234,12 @@ def _sweep(
         goes_on = not (swept.interrupted or swept.stopped or (options.fail_fast and swept.failed))
         if own is not None:
             if executor is not None and goes_on:
-                tries = {arm: stage["planned"] for arm, stage in tuning(study, workspace).items()}
+                stages = tuning(study, workspace)
                 learned = _rehearse_own(own, workspace, console, executor).items()
-                told = {arm: each and {**each, "tries": tries[arm]} for arm, each in learned}
-                arms = {**arms, own.name: told}
+                rehearsed = {
+                    arm: each and {**each, "tries": stages[arm]["planned"]} for arm, each in learned
+                }
+                arms = {**arms, own.name: rehearsed}
             parts.append(_part(own, workspace, arms, options.storage, mark=OWN))
         shown = parts[:] if study.tune is None or own is not None else []
         if goes_on and shown:

@@ -84,8 +84,20 @@ def _least(column: Column) -> int:
     return min(column.width, _FOLDED.get(column.head, column.width))
 
 
+def _widths(shown: Sequence[Column], width: int) -> dict[str, int]:
+    """Of the columns that may be folded, the first as wide as it can be; none where all is cut."""
+    found: dict[str, int] = {}
+    spare = width - _needed(shown)
+    for column in shown:
+        if spare >= 0 and column.head in _FOLDED:
+            least = _least(column)
+            found[column.head] = min(column.width, least + spare)
+            spare -= found[column.head] - least
+    return found
+
+
 def _block(table: DeltaTable, shown: Sequence[Column], width: int) -> RenderableType:
-    fits = _needed(shown) <= width
+    widths = _widths(shown, width)
     block = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, _GAP - 1, 0, 0), show_edge=False)
     for column in shown:
         folded = column.head in (*_FOLDED, "changes")
@@ -93,7 +105,7 @@ def _block(table: DeltaTable, shown: Sequence[Column], width: int) -> Renderable
             column.head,
             justify="left" if column.is_words else "right",
             no_wrap=not folded,
-            min_width=_least(column) if fits and column.head in _FOLDED else None,
+            width=widths.get(column.head),
             overflow="fold",
             style="bold" if column.is_delta else None,
         )

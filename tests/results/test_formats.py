@@ -196,3 +196,19 @@ def test_json_tells_what_a_verdict_stands_on(table, planned):
     _, clear, open_ = json.loads(render(planned, "json"))["arms"]
     assert open_["planned_look"] == {"seeds": 3, "open": True, "early": False}
     assert clear["p_diverged"] == planned.arms[0].divergence_p < 1
+
+
+def test_long_marks_are_folded_not_cut(tmp_path):
+    from ablations.results.formats import to_text
+
+    arms = ["full", "activation=tanh", "columns=dense"]
+    logged = {f"lrn/{layer}_{end}": 1.0 for layer in ("lrn2", "cnorm2") for end in ("low", "high")}
+    study = write_study(tmp_path, arms, 6)
+    values = dict.fromkeys(arms, VALUES["noisy"])
+    table = study_table(study, fabricate(study, tmp_path / "runs", values, logged=logged))
+    for width in range(78, 124):
+        lines = to_text(table, width).splitlines()
+        assert max(map(len, lines)) <= width
+        head = next(n for n, line in enumerate(lines) if line.startswith("arm"))
+        marks = " ".join(line[lines[head].index("marks") :] for line in lines[head + 2 : head + 14])
+        assert "lrn2 and cnorm2 inactive" in " ".join(marks.split())
