@@ -175,8 +175,20 @@ def run(
     max_trials: Annotated[
         int | None, typer.Option(min=1, help="Launch no more than this many trials.")
     ] = None,
+    executor: Annotated[
+        Literal["local", "ray", "slurm"], typer.Option(help="Where trials run.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; RAY_ADDRESS by default.")
+    ] = None,
+    per_gpu: Annotated[int, typer.Option(min=1, help="Small trials that share a GPU.")] = 1,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of sbatch, such as partition=long."),
+    ] = None,
 ) -> None:
     """Train what waits and print the answer; running again goes on."""
+    from ablations.commands.executor import Where
     from ablations.commands.run import Options, with_seeds
     from ablations.commands.run import run as sweep
 
@@ -188,6 +200,7 @@ def run(
         report=report,
         max_hours=max_hours,
         max_trials=max_trials,
+        where=Where(executor, address, per_gpu, slurm or ()),
     )
     loaded = with_seeds(load_study(study), seeds)
     code = sweep(loaded, Workspace(workspace), _console(), options)

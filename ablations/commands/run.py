@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from ablations.commands.executor import HERE, Where, make_executor
 from ablations.commands.stages import (
     OWN,
     planned,
@@ -22,7 +23,7 @@ from ablations.commands.stages import (
 from ablations.commands.tell import links, own_heading, show_table, time_left
 from ablations.study import InputError, Study, Trial, trials
 from ablations.study.tuning import check_stage, probes, told_in_space, tuned_arms
-from ablations.sweep.executors import LocalExecutor, local_slots
+from ablations.sweep.executors import Executor
 from ablations.sweep.progress import phase
 from ablations.workspace import State, Workspace, write_json
 
@@ -36,13 +37,14 @@ class Options:
     """How a study is run.
 
     Attributes:
-        workers: Trials at once; None: one per GPU or core.
+        workers: Jobs at once; None: as many as there is room for.
         rerun: Arms whose trials are trained again.
         fail_fast: Launch nothing more once a trial fails.
         storage: Optuna's database; None: the workspace's journal.
         report: Write the report at the end.
         max_hours: After which what runs is stopped, its checkpoints kept.
         max_trials: Launched at most.
+        where: Where trials run.
     """
 
     workers: int | None = None
@@ -52,6 +54,7 @@ class Options:
     report: bool = True
     max_hours: float | None = None
     max_trials: int | None = None
+    where: Where = HERE
 
 
 def run(study: Study, workspace: Workspace, console: Console, options: Options) -> int:
@@ -87,10 +90,8 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
     console.print(told, highlight=False)
     if not todo and not tries:
         return _sweep(study, workspace, console, None, {}, options, started)
-    trainer = study.base_config.get("trainer")
-    accelerator = str(trainer.get("accelerator")) if isinstance(trainer, dict) else "auto"
     most = max(len(todo), tries, len(study.arms))
-    executor = LocalExecutor(local_slots(options.workers, study.threads, accelerator, most))
+    executor = make_executor(options.where, study, workspace, options.workers, most)
     from ablations.sweep.sources import missing_sources
 
     try:
@@ -142,7 +143,7 @@ def _import_libraries() -> None:
     ablations.sweep.tracking.preload()
 
 
-def _probe(study: Study, console: Console, executor: LocalExecutor) -> None:
+def _probe(study: Study, console: Console, executor: Executor) -> None:
     """Rehearse every tuned arm at the ends of its space.
 
     Raises:
@@ -163,7 +164,7 @@ def _rehearse(
     workspace: Workspace,
     console: Console,
     needed: Collection[str],
-    executor: LocalExecutor,
+    executor: Executor,
     own: bool = False,
 ) -> dict[str, Any]:
     """What the rehearsal learns of arms; with their own settings they may turn out alike."""
@@ -199,7 +200,7 @@ def _sweep(
     study: Study,
     workspace: Workspace,
     console: Console,
-    executor: LocalExecutor | None,
+    executor: Executor | None,
     arms: Mapping[str, Mapping[str, Any]],
     options: Options,
     started: float,
@@ -280,7 +281,7 @@ def _work_off(work: "Work", sweep: "Sweep | None", options: Options) -> None:
 
 
 def _rehearse_own(
-    own: Study, workspace: Workspace, console: Console, executor: LocalExecutor
+    own: Study, workspace: Workspace, console: Console, executor: Executor
 ) -> dict[str, Any]:
     todo = _todo(own, workspace, ())
     if not todo:

@@ -20,6 +20,7 @@ class Order:
         attempt: 1 for the first.
         keep_weights: Whether the trial leaves its final weights too.
         test: Whether the test set may be seen; never while tuning.
+        devices: How many it takes; with more than one it is a command of its own, in ranks.
     """
 
     recipe: Recipe
@@ -32,6 +33,7 @@ class Order:
     attempt: int = 1
     keep_weights: bool = False
     test: bool = True
+    devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Rehearsal:
         flops: Of one example's forward pass, 2 per multiply-accumulate; None where unknown.
         layers: A row for each layer, where the module tells them (see rehearsal.LAYER_COLUMNS).
         error: Why the arm cannot be trained.
+        seconds: What a whole trial may take at most, going by the first batch; None: unknown.
     """
 
     arm: str
@@ -78,3 +81,4 @@ class Rehearsal:
     notes: tuple[str, ...] = ()
     error: InputError | None = None
     layers: tuple[Mapping[str, Any], ...] = ()
+    seconds: float | None = None

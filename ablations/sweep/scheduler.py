@@ -5,8 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 from ablations.study import InputError, Study, Trial
 from ablations.sweep.build import Recipe
 from ablations.sweep.executors import Executor
+from ablations.sweep.executors.placement import devices_of
 from ablations.sweep.job import Job, Order, Rehearsal
 from ablations.sweep.progress import Display
 from ablations.sweep.weights import started
@@ -47,8 +47,18 @@ def order_for(study: Study, arm: str, seed: int, trial: str, folder: Path, attem
     named = study.arm(arm)
     metrics = tuple(sorted({study.metric.logged, study.metric_of(arm).logged}))
     recipe = started(Recipe.of(study, named), study.sources.get(arm), seed, folder.parent)
-    weights, threads, keep = study.weights, study.threads, study.keep_weights
-    return Order(recipe, seed, trial, folder, metrics, weights, threads, attempt, keep)
+    return Order(
+        recipe,
+        seed,
+        trial,
+        folder,
+        metrics,
+        study.weights,
+        study.threads,
+        attempt,
+        study.keep_weights,
+        devices=devices_of(study, named),
+    )
 
 
 def rehearse_arms(study: Study, arms: Sequence[str], executor: Executor) -> dict[str, Rehearsal]:
@@ -61,7 +71,7 @@ def rehearse_arms(study: Study, arms: Sequence[str], executor: Executor) -> dict
     for arm, future in futures.items():
         try:
             rehearsals[arm] = future.result()[0]
-        except BrokenProcessPool:
+        except BrokenExecutor:
             error = InputError(
                 "the worker died in the rehearsal (out of memory?)",
                 file=study.file,
@@ -148,11 +158,10 @@ class Sweep:
         again: deque[tuple[Trial, int]] = deque()
         running: dict[Future[Any], tuple[Trial, int]] = {}
         swept = self.swept
-        capacity = self.executor.capacity
-        with Display(self.console, capacity) as display, _stop_signals():
+        with Display(self.console, self.executor.capacity) as display, _stop_signals():
             try:
                 while True:
-                    while len(running) < capacity and not self.budget.spent:
+                    while len(running) < self.executor.capacity and not self.budget.spent:
                         if again:
                             trial, attempt = again.popleft()
                         elif not (fail_fast and swept.failed) and (
@@ -206,9 +215,9 @@ class Sweep:
         result = self.workspace.result(trial.id)
         folder = self.workspace.trial_folder(trial.id)
         died = future.exception()
-        if result is None and died is not None and not isinstance(died, BrokenProcessPool):
+        if result is None and died is not None and not isinstance(died, BrokenExecutor):
             raise died
-        if result is None and isinstance(died, BrokenProcessPool) and attempt < ATTEMPTS:
+        if result is None and isinstance(died, BrokenExecutor) and attempt < ATTEMPTS:
             work.ended(trial, None, None)
             display.line(f"  {work.named(trial)}  the worker died; trying again")
             return True
