@@ -27,7 +27,7 @@ from ablations.sweep.chance import chance_of, learned_nothing
 from ablations.sweep.commit import code_version
 from ablations.sweep.job import Order, Outcome
 from ablations.sweep.randomness import reset_torch
-from ablations.sweep.ranks import follower_was_killed, follows, mean_over_ranks
+from ablations.sweep.ranks import follower_was_killed, follows, mean_over_ranks, raised_at
 from ablations.sweep.watch import MetricsFile, make_logger, make_watch
 from ablations.sweep.weights import WEIGHTS
 from ablations.workspace import write_atomic, write_json
@@ -63,11 +63,12 @@ def _attempt(order: Order, started: float) -> Outcome:
             "error": str(told),
             "traceback": traceback.format_exc(),
             "attempts": order.attempt,
-            "time": time.time(),
+            "time": raised_at(error),
         }
         if not follows(order):
             write_json(order.folder / "failure.json", failure)
-        return Outcome(order.trial, "failed", str(told), time.time() - started)
+        seconds = time.time() - started
+        return Outcome(order.trial, "failed", str(told), seconds, raised_at(error))
 
 
 def _train(order: Order, started: float) -> Any:
