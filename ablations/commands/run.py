@@ -213,7 +213,8 @@ def _sweep(
         open_storage(workspace, options.storage)
     workspace.create()
     with workspace.locked():
-        for trial in {t.id for t in trials(study) if t.arm in options.rerun}:
+        plans = (trials(each) for _, each in variants(study, workspace))
+        for trial in {t.id for plan in plans for t in plan if t.arm in options.rerun}:
             workspace.set_aside(trial)
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         part = _part(study, workspace, arms, options.storage)

@@ -148,7 +148,7 @@ class Tuner:
         self._ended: dict[int, FrozenTrial] = {}
         self._record = ledger.open_study(f"{ledger.study.name}: tuning of {arm}", metric.mode)
         known = self._record.get_trials(deepcopy=False)
-        self._recorded = {trial.user_attrs.get(_ID) for trial in known}
+        self._recorded = {(t.user_attrs.get(_ID), t.user_attrs.get("number")) for t in known}
 
     def open(self, number: int, settings: Mapping[str, Any] | None = None) -> "Try":
         """The try of that number; without settings the sampler gives them."""
@@ -179,8 +179,8 @@ class Tuner:
         else:
             frozen = tried.memory.tell(tried.trial, value)
         self._ended[trial.number] = frozen
-        if trial.id not in self._recorded:
-            self._recorded.add(trial.id)
+        if (trial.id, trial.number) not in self._recorded:
+            self._recorded.add((trial.id, trial.number))
             named = {_ID: trial.id, "arm": trial.arm, "number": trial.number}
             frozen = copy.copy(frozen)
             frozen.user_attrs = named

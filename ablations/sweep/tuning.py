@@ -146,14 +146,16 @@ class Tuning:
         if result is not None:
             self.took.setdefault(trial.arm, []).append(float(result["seconds"]))
             came["state"] = "diverged"
+            # Also of one that diverged: it may have been given up before, and a restart has to
+            # come to the same.
+            self._follow(tried, curve)
             last = result["metrics"].get(self.metric.logged)
             if result["status"] != "diverged" and last is not None:
-                self._follow(tried, curve)
                 came |= {"state": "done", "value": value_of(self.metric, curve, last)}
             if result["status"] == "stopped" and tried.hopeless_at is None:
                 tried.hopeless_at = came["epochs"]
             if tried.hopeless_at is not None:
-                came |= {"state": "pruned", "epochs": tried.hopeless_at}
+                came |= {"state": "pruned", "value": None, "epochs": tried.hopeless_at}
         elif self._settled(arm, trial):
             came = {key: arm.known[trial.number][key] for key in came}
         else:
