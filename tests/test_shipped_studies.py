@@ -84,9 +84,11 @@ def test_a_shipped_study_plans_and_trains(
 
 
 @pytest.mark.parametrize("data", SHARED)
-def test_ten_crops_and_the_centre_are_read_from_the_same_trials(data: str) -> None:
+def test_ten_crops_and_the_centre_are_read_from_the_same_trials(data: str, tmp_path: Path) -> None:
     study = load_study(CONFIGS / f"{data}-ten-crop.yaml")
     assert len({trial.id for trial in trials(study)}) == len(study.seeds)
+    planned = plan(study, Workspace(tmp_path / "runs"))
+    assert (planned["trials"], planned["done"]) == (len(study.seeds), 0)
     assert len({study.metric_of(arm.name) for arm in study.arms}) == 2
 
 
@@ -103,6 +105,13 @@ def test_a_control_of_equal_parameters_has_them(name: str) -> None:
         counts[arm.name] = parameters(net, shape)
     whole = counts.pop(study.baseline)
     assert all(abs(count / whole - 1) < 0.02 for count in counts.values()), counts
+
+
+def test_a_study_for_eight_gpus_plans_as_written_on_a_machine_with_none(tmp_path: Path) -> None:
+    planned = plan(load_study(CONFIGS / "imagenet-lrn.yaml"), Workspace(tmp_path / "runs"))
+    assert {row["arm"]: row["parameters"] for row in planned["arms"]} == dict.fromkeys(
+        ("lrn", "no-lrn", "no-lrn1", "no-lrn2"), 60_965_224
+    )
 
 
 def test_the_full_alexnet_trains_a_batch(images: dict[str, str], tmp_path: Path) -> None:

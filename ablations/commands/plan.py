@@ -57,7 +57,14 @@ def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
         {"study": missing.study.name, "trials": len(missing.trials)}
         for missing in missing_sources(study, workspace, unfinished)
     ]
-    return {"study": study.name, "arms": rows, "before": before}
+    each = {trial.id for trial in now}  # arms that read two metrics of one trial share it
+    return {
+        "study": study.name,
+        "trials": len(each),
+        "done": sum(states[trial] in ("done", "diverged") for trial in each),
+        "arms": rows,
+        "before": before,
+    }
 
 
 def _check_space(study: Study, workspace: Workspace) -> None:
@@ -97,9 +104,9 @@ def show_plan(study: Study, made: dict[str, Any], console: Console) -> None:
             *counted,
         )
     console.print(table)
-    total = sum(row["trials"] for row in made["arms"])
-    done = sum(row["done"] for row in made["arms"])
-    told = f"{total} trials, {done} done"
+    told = f"{made['trials']} trials, {made['done']} done"
+    if made["trials"] < sum(row["trials"] for row in made["arms"]):
+        told += "; some arms read the same ones"
     if study.plan is not None:
         told += f"; {seeds_told(study)} seeds an arm: as many as its answer needs"
     console.print(told, highlight=False)

@@ -26,6 +26,8 @@ from ablations.sweep.weights import afresh, with_start
 
 # What a row of a module's own ``layer_table()`` tells, as attributes.
 LAYER_COLUMNS = ("name", "gives", "parameters", "macs", "flops", "neurons")
+# A study for eight GPUs is planned on a laptop: where an arm would train does not change its layers.
+_HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 
 def rehearse(order: Order) -> Rehearsal:
@@ -66,7 +68,8 @@ def inspect_arm(order: Order) -> Rehearsal:
         with output_to(Path(temporary) / "log.txt"):
             reset_torch(order.threads)
             try:
-                built = build(afresh(order.recipe), order.seed, {"default_root_dir": temporary})
+                options = {"default_root_dir": temporary, **_HERE}
+                built = build(afresh(order.recipe), order.seed, options)
             except (Exception, SystemExit) as error:
                 raise _told(error, order.recipe, "cannot be built") from error
         flops = _flops_of_example(built.model)

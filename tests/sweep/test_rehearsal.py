@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ def test_an_arm_is_inspected_without_training(toy: Study, tmp_path: Path) -> Non
     assert not (tmp_path / "trial").exists()
     with pytest.raises(InputError, match="expected int, got 'many'"):
         inspect_arm(order(toy, tmp_path, hidden="many"))
+
+
+def test_arms_that_differ_in_where_they_train_are_told_apart_without_it(
+    toy: Study, tmp_path: Path
+) -> None:
+    here = order(toy, tmp_path)
+    places = {"accelerator": "gpu", "devices": 8, "strategy": "ddp"}
+    there = replace(here, recipe=replace(here.recipe, overrides={"trainer": places}))
+    told = changes(inspect_arm(there).config, inspect_arm(here).config)
+    assert {key: new for key, (_, new) in told.items()} == {
+        f"trainer.{key}": value for key, value in places.items()
+    }
 
 
 _NETS = f"""\
