@@ -2,5 +2,6 @@
 
 from ablations.nets.alexnet import AlexNet
 from ablations.nets.cifar import CudaConvnet, DanNet
+from ablations.nets.timing import StepTime
 
-__all__ = ["AlexNet", "CudaConvnet", "DanNet"]
+__all__ = ["AlexNet", "CudaConvnet", "DanNet", "StepTime"]

@@ -22,6 +22,7 @@ from ablations.nets.spec import BatchNorm, Net, Shape, Traced, Weighted, trace
 from ablations.nets.weights import load_into
 
 Batch = tuple[Tensor, Tensor]
+Compiled = Literal["default", "reduce-overhead", "max-autotune"]
 CENTRE = 4
 """The view of ten that is the centre crop."""
 
@@ -58,6 +59,9 @@ class Classifier(LightningModule):
         milestones: Sequence[int] = (),
         init_from: str | None = None,
         columns: Sequence[str] | None = None,
+        channels_last: bool = False,
+        compiled: Compiled | None = None,
+        fused_optimizer: bool = False,
     ) -> None:
         """Build the net and set the recipe (section 5 of the paper).
 
@@ -75,6 +79,11 @@ class Classifier(LightningModule):
                 the last layer, which starts afresh.
             columns: two devices, one for each column of a two-column net; such a net cannot be
                 trained on several devices by data as well.
+            channels_last: keep images and convolutions' weights in memory with the channels of a
+                pixel side by side.
+            compiled: the mode in which torch compiles the net, None for not at all; CUDA graphs
+                are "reduce-overhead". It needs a C++ compiler.
+            fused_optimizer: update all weights in one kernel.
         """
         super().__init__()
         self.net, self.shape = net, shape
@@ -84,6 +93,14 @@ class Classifier(LightningModule):
         self.network: nn.Module = network
         if columns is not None:
             self.network = TwoDevices(network, net, shape, columns)
+        self.channels_last = channels_last
+        if channels_last:
+            for module in self.network.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if compiled is not None:
+            self.network.compile(mode=compiled)
+        self.fused_optimizer = fused_optimizer
         self.num_classes = self.layer_table()[-1].gives[0]
         self.example_input_array = torch.zeros(1, *shape)
         self.learning_rate = learning_rate
@@ -102,12 +119,19 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, classes)."""
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.network(images)
-        return logits
+        return logits.float() if logits.dtype.itemsize < 4 else logits
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         groups, drops = self._groups()
-        optimizer = torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum)
+        optimizer = torch.optim.SGD(
+            groups,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            fused=self.fused_optimizer or None,  # None leaves torch its own choice, False does not
+        )
         if self.schedule == "fixed":
             factors: list[Callable[[int], float]] = [
                 partial(_factor, self.milestones if drop else ()) for drop in drops
