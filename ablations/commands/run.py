@@ -1,8 +1,10 @@
 """``ablate run``: rehearse every arm, train what waits, say what came out."""
 
+import re
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,7 @@ from ablations.study import InputError, Study, Trial, trials
 from ablations.study.tuning import check_stage, probes, told_in_space, tuned_arms
 from ablations.sweep.executors import LocalExecutor, local_slots
 from ablations.sweep.progress import phase
-from ablations.workspace import State, Workspace, write_json
+from ablations.workspace import State, Workspace, out_of_space, write_json
 
 if TYPE_CHECKING:
     from ablations.sweep.scheduler import Sweep, Work
@@ -44,6 +46,7 @@ class Options:
         report: Write the report at the end.
         max_hours: After which what runs is stopped, its checkpoints kept.
         max_trials: Launched at most.
+        timeout: Seconds without progress after which a trial's worker ends.
     """
 
     workers: int | None = None
@@ -53,6 +56,7 @@ class Options:
     report: bool = True
     max_hours: float | None = None
     max_trials: int | None = None
+    timeout: float | None = None
 
 
 def run(study: Study, workspace: Workspace, console: Console, options: Options) -> int:
@@ -95,16 +99,17 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
     from ablations.sweep.sources import missing_sources
 
     try:
-        needed = {trial.arm for trial in todo} | {study.baseline}
+        needed, longest = {trial.arm for trial in todo} | {study.baseline}, options.timeout
         if tries:
-            _probe(study, console, executor)
-        arms = {study.name: _rehearse(study, workspace, console, needed, executor)}
+            _probe(study, console, executor, longest)
+        arms = {study.name: _rehearse(study, workspace, console, needed, executor, longest)}
         for first in missing_sources(study, workspace, todo):
             told = f"{first.study.name}: {len(first.trials)} trials first: others start from them"
             told += f" ({first.again} again, they kept no weights)" if first.again else ""
             console.print(told, markup=False, highlight=False, soft_wrap=True)
             needed = {trial.arm for trial in first.trials} | {first.study.baseline}
-            arms[first.study.name] = _rehearse(first.study, workspace, console, needed, executor)
+            asked = first.study, workspace, console, needed, executor, longest
+            arms[first.study.name] = _rehearse(*asked)
         ready.join()
         return _sweep(study, workspace, console, executor, arms, options, started)
     except KeyboardInterrupt:
@@ -143,7 +148,7 @@ def _import_libraries() -> None:
     ablations.sweep.tracking.preload()
 
 
-def _probe(study: Study, console: Console, executor: LocalExecutor) -> None:
+def _probe(study: Study, console: Console, executor: LocalExecutor, timeout: float | None) -> None:
     """Rehearse every tuned arm at the ends of its space.
 
     Raises:
@@ -154,7 +159,7 @@ def _probe(study: Study, console: Console, executor: LocalExecutor) -> None:
     names = tuned_arms(study)
     with phase(console, f"rehearsing {len(names)} arms at the ends of what is tuned ..."):
         for probe in probes(study):
-            for name, rehearsal in rehearse_arms(probe, names, executor).items():
+            for name, rehearsal in rehearse_arms(probe, names, executor, timeout).items():
                 if rehearsal.error is not None:
                     raise told_in_space(rehearsal.error, study, name)
 
@@ -165,6 +170,7 @@ def _rehearse(
     console: Console,
     needed: Collection[str],
     executor: LocalExecutor,
+    timeout: float | None,
     own: bool = False,
 ) -> dict[str, Any]:
     """What the rehearsal learns of arms; with their own settings they may turn out alike."""
@@ -173,7 +179,7 @@ def _rehearse(
 
     names = [arm.name for arm in study.arms if arm.name in needed]
     with phase(console, f"rehearsing {len(names)} arms on one batch each ..."):
-        rehearsals = rehearse_arms(study, names, executor)
+        rehearsals = rehearse_arms(study, names, executor, timeout)
     errors = check_rehearsals(study, rehearsals)
     if own:
         errors = [rehearsal.error for rehearsal in rehearsals.values() if rehearsal.error]
@@ -222,38 +228,43 @@ def _sweep(
         parts = [part]
         hours = options.max_hours
         until = None if hours is None else started + 3600 * hours
+        budget = Budget(options.max_trials, until)
         sweep, held = None, 0
         swept = Swept()
-        if executor is not None:
-            sweep = Sweep(workspace, executor, console, Budget(options.max_trials, until))
-            swept = sweep.swept
-        if study.tune is not None:
-            stage = Tuning(study, workspace, part.ledger, part.tracker, say)
-            _work_off(stage, sweep, options)
-        own = tuned(study, workspace)
-        goes_on = not (swept.interrupted or swept.stopped or (options.fail_fast and swept.failed))
-        if own is not None:
-            if executor is not None and goes_on:
-                stages = tuning(study, workspace)
-                learned = _rehearse_own(own, workspace, console, executor).items()
-                rehearsed = {
-                    arm: each and {**each, "tries": stages[arm]["planned"]} for arm, each in learned
-                }
-                arms = {**arms, own.name: rehearsed}
-            parts.append(_part(own, workspace, arms, options.storage, mark=OWN))
-        shown = parts[:] if study.tune is None or own is not None else []
-        if goes_on and shown:
-            for source in source_studies(study) if executor is not None else ():
-                parts.append(_part(source, workspace, arms, options.storage, source=True))
-            seeds = Sourced(parts, workspace, say)
-            _work_off(seeds, sweep, options)
-            held = len(seeds.held)
-        for each in () if swept.interrupted else shown:
-            page = workspace.study_folder(each.study.name) / f"{each.study.name}.html"
-            report = options.report and (executor is not None or not page.exists())
-            _conclude(each.study, workspace, console, each.tracker, report)
-            if own is not None and each is part:
-                own_heading(study, workspace, console)
+        with _kept_in_order(workspace, parts):
+            if executor is not None:
+                sweep = Sweep(workspace, executor, console, budget, options.timeout)
+                swept = sweep.swept
+            if study.tune is not None:
+                stage = Tuning(study, workspace, part.ledger, part.tracker, say)
+                _work_off(stage, sweep, options)
+            own = tuned(study, workspace)
+            failed = options.fail_fast and swept.failed
+            goes_on = not (swept.interrupted or swept.stopped or failed)
+            if own is not None:
+                if executor is not None and goes_on:
+                    stages = tuning(study, workspace)
+                    asked = own, workspace, console, executor, options.timeout
+                    learned = _rehearse_own(*asked).items()
+                    rehearsed = {
+                        arm: each and {**each, "tries": stages[arm]["planned"]}
+                        for arm, each in learned
+                    }
+                    arms = {**arms, own.name: rehearsed}
+                parts.append(_part(own, workspace, arms, options.storage, mark=OWN))
+            shown = parts[:] if study.tune is None or own is not None else []
+            if goes_on and shown:
+                for source in source_studies(study) if executor is not None else ():
+                    parts.append(_part(source, workspace, arms, options.storage, source=True))
+                seeds = Sourced(parts, workspace, say)
+                _work_off(seeds, sweep, options)
+                held = len(seeds.held)
+            for each in () if swept.interrupted else shown:
+                page = workspace.study_folder(each.study.name) / f"{each.study.name}.html"
+                report = options.report and (executor is not None or not page.exists())
+                _conclude(each.study, workspace, console, each.tracker, report)
+                if own is not None and each is part:
+                    own_heading(study, workspace, console)
         for each in parts:
             each.tracker.close("KILLED" if swept.interrupted else "FINISHED")
     for trouble in {each.tracker.trouble for each in parts if each.tracker.trouble}:
@@ -262,6 +273,7 @@ def _sweep(
             "bring it up to date",
             markup=False,
             highlight=False,
+            soft_wrap=True,
         )
     if swept.interrupted:
         console.print("interrupted; run the same command again to go on", highlight=False)
@@ -287,13 +299,31 @@ def _work_off(work: "Work", sweep: "Sweep | None", options: Options) -> None:
 
 
 def _rehearse_own(
-    own: Study, workspace: Workspace, console: Console, executor: LocalExecutor
+    own: Study,
+    workspace: Workspace,
+    console: Console,
+    executor: LocalExecutor,
+    timeout: float | None,
 ) -> dict[str, Any]:
     todo = _todo(own, workspace, ())
     if not todo:
         return {}
     needed = {trial.arm for trial in todo} | {own.baseline}
-    return _rehearse(own, workspace, console, needed, executor, own=True)
+    return _rehearse(own, workspace, console, needed, executor, timeout, own=True)
+
+
+@contextmanager
+def _kept_in_order(workspace: Workspace, parts: Sequence["Part"]) -> Iterator[None]:
+    """Leave no run RUNNING, whatever breaks off; say in one line what a person has to mend."""
+    try:
+        yield
+    except Exception as error:
+        for part in parts:
+            part.tracker.close("KILLED")
+        if not out_of_space(error):
+            raise
+        told = "no space is left on its disk; make some, then run the same command again to go on"
+        raise InputError(told, file=workspace.root) from error
 
 
 def _part(
@@ -390,3 +420,15 @@ def with_seeds(study: Study, seeds: int | None) -> Study:
     if not 1 <= seeds <= 10_000:
         raise InputError("expected from 1 to 10,000 seeds", file="--seeds")
     return replace(study, seeds=tuple(range(seeds)), plan=None)
+
+
+def seconds(text: str) -> float:
+    """A time as a person writes it: 90, 90s, 10m, 1.5h.
+
+    Raises:
+        InputError: It is not one, or not above zero.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if match is None or not float(match[1]):
+        raise InputError("expected a time such as 90, 90s, 10m or 1.5h", file="--timeout", key=text)
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
