@@ -184,7 +184,7 @@ def run(
     ] = None,
 ) -> None:
     """Train what waits and print the answer; running again goes on."""
-    from ablations.commands.run import Options, seconds, with_seeds
+    from ablations.commands.options import Options, seconds, with_seeds
     from ablations.commands.run import run as sweep
 
     options = Options(

@@ -48,8 +48,8 @@ class Job:
 class Outcome:
     """How a trial ended.
 
-    A preempted trial was told to end and goes on from its checkpoint; one without space could not
-    write its files.
+    A stopped try was given up while tuning; a preempted trial was told to end and goes on from its
+    checkpoint; one without space could not write its files.
 
     Attributes:
         error: One line for a failed trial.
@@ -57,7 +57,7 @@ class Outcome:
     """
 
     trial: str
-    status: Literal["done", "diverged", "failed", "preempted", "no space"]
+    status: Literal["done", "diverged", "failed", "stopped", "preempted", "no space"]
     error: str | None = None
     seconds: float = 0.0
 

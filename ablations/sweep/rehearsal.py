@@ -26,7 +26,7 @@ from ablations.sweep.weights import afresh, with_start
 
 # What a row of a module's own ``layer_table()`` tells, as attributes.
 LAYER_COLUMNS = ("name", "gives", "parameters", "macs", "flops", "neurons")
-# A study for eight GPUs is planned on a laptop: where an arm would train does not change its layers.
+# A study for eight GPUs is planned on a laptop: where an arm trains does not change its layers.
 _HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 
