@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ablations.study import InputError, Study, load_study, shipped_configs
 from ablations.study.yamlfile import read_yaml
-from ablations.workspace import Workspace
+from ablations.workspace import Workspace, out_of_space
 
 app = typer.Typer(
     help="Does this component matter? One YAML file asks, one command answers.",
@@ -175,9 +175,16 @@ def run(
     max_trials: Annotated[
         int | None, typer.Option(min=1, help="Launch no more than this many trials.")
     ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Try a trial again once no batch of it ends for so long: 90, 90s, 10m.",
+        ),
+    ] = None,
 ) -> None:
     """Train what waits and print the answer; running again goes on."""
-    from ablations.commands.run import Options, with_seeds
+    from ablations.commands.options import Options, seconds, with_seeds
     from ablations.commands.run import run as sweep
 
     options = Options(
@@ -188,6 +195,7 @@ def run(
         report=report,
         max_hours=max_hours,
         max_trials=max_trials,
+        timeout=None if timeout is None else seconds(timeout),
     )
     loaded = with_seeds(load_study(study), seeds)
     code = sweep(loaded, Workspace(workspace), _console(), options)
@@ -364,3 +372,9 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        if not out_of_space(error):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}no space is left on the disk", file=sys.stderr)
+        sys.exit(2)

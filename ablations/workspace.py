@@ -1,9 +1,11 @@
 """The folder that holds everything a sweep makes, and how to write in it without half a file."""
 
+import errno
 import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,6 +50,29 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def cut_torn_line(path: Path) -> None:
+    """Cut off a last line that a kill or a full disk left unfinished."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+            os.fsync(file.fileno())
+
+
+def out_of_space(error: BaseException) -> bool:
+    """Whether a full disk or a spent quota lies behind an error."""
+    chain: list[BaseException] = []
+    behind: BaseException | None = error
+    while behind is not None and behind not in chain:
+        chain.append(behind)
+        behind = behind.__cause__ or behind.__context__
+    full = {errno.ENOSPC, errno.EDQUOT}
+    return any(isinstance(link, OSError) and link.errno in full for link in chain)
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Paths and states under one folder; it creates nothing until :meth:`create`."""
@@ -73,6 +98,11 @@ class Workspace:
     def artifacts(self) -> Path:
         """Where the workspace's own MLflow store keeps artifacts."""
         return (self.root / "artifacts").resolve()
+
+    @property
+    def id(self) -> str:
+        """What tells this workspace from others on a server that several write to."""
+        return str(read_json(self.root / "workspace.json")["id"])
 
     def study_folder(self, study: str) -> Path:
         """What belongs to a study as a whole: its copy, its arms, its looks."""
@@ -115,8 +145,10 @@ class Workspace:
         try:
             for folder in ("studies", "trials"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
-            if not (self.root / "workspace.json").exists():
-                write_json(self.root / "workspace.json", {"format": FORMAT})
+            marker = self.root / "workspace.json"
+            known = read_json(marker) or {}
+            if "id" not in known:
+                write_json(marker, {"format": FORMAT, "id": uuid.uuid4().hex[:12]})
         except OSError as error:
             raise InputError(
                 f"the workspace is not writable: {error.strerror}", file=self.root

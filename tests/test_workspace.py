@@ -60,7 +60,8 @@ def test_a_workspace_is_made_once(workspace: Workspace) -> None:
     assert made == {"workspace.json", "studies", "trials"}
     workspace.check()
     workspace.create()
-    assert read_json(workspace.root / "workspace.json") == {"format": 1}
+    assert read_json(workspace.root / "workspace.json") == {"format": 1, "id": workspace.id}
+    assert len(workspace.id) == 12
     assert {path.name for path in workspace.root.iterdir()} == made
 
 

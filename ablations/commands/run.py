@@ -2,14 +2,16 @@
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from ablations.commands.conclude import conclude
+from ablations.commands.options import Options
+from ablations.commands.rehearse import Rehearsing
 from ablations.commands.stages import (
     OWN,
     planned,
@@ -20,39 +22,15 @@ from ablations.commands.stages import (
     variants,
     wanted,
 )
-from ablations.commands.tell import links, own_heading, show_table, time_left
+from ablations.commands.tell import links, own_heading, time_left
 from ablations.study import InputError, Study, Trial, trials
-from ablations.study.tuning import check_stage, probes, told_in_space, tuned_arms
+from ablations.study.tuning import check_stage
 from ablations.sweep.executors import LocalExecutor, local_slots
-from ablations.sweep.progress import phase
-from ablations.workspace import State, Workspace, write_json
+from ablations.workspace import State, Workspace, out_of_space, write_json
 
 if TYPE_CHECKING:
     from ablations.sweep.scheduler import Sweep, Work
     from ablations.sweep.seeding import Part
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a study is run.
-
-    Attributes:
-        workers: Trials at once; None: one per GPU or core.
-        rerun: Arms whose trials are trained again.
-        fail_fast: Launch nothing more once a trial fails.
-        storage: Optuna's database; None: the workspace's journal.
-        report: Write the report at the end.
-        max_hours: After which what runs is stopped, its checkpoints kept.
-        max_trials: Launched at most.
-    """
-
-    workers: int | None = None
-    rerun: Sequence[str] = ()
-    fail_fast: bool = False
-    storage: str | None = None
-    report: bool = True
-    max_hours: float | None = None
-    max_trials: int | None = None
 
 
 def run(study: Study, workspace: Workspace, console: Console, options: Options) -> int:
@@ -94,19 +72,19 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
     executor = LocalExecutor(local_slots(options.workers, study.threads, accelerator, most))
     from ablations.sweep.sources import missing_sources
 
+    rehearsing = Rehearsing(workspace, console, executor, options.timeout)
     try:
-        needed = {trial.arm for trial in todo} | {study.baseline}
         if tries:
-            _probe(study, console, executor)
-        arms = {study.name: _rehearse(study, workspace, console, needed, executor)}
+            rehearsing.probe(study)
+        arms = {study.name: rehearsing.learn(study, {trial.arm for trial in todo})}
         for first in missing_sources(study, workspace, todo):
             told = f"{first.study.name}: {len(first.trials)} trials first: others start from them"
             told += f" ({first.again} again, they kept no weights)" if first.again else ""
             console.print(told, markup=False, highlight=False, soft_wrap=True)
-            needed = {trial.arm for trial in first.trials} | {first.study.baseline}
-            arms[first.study.name] = _rehearse(first.study, workspace, console, needed, executor)
+            needed = {trial.arm for trial in first.trials}
+            arms[first.study.name] = rehearsing.learn(first.study, needed)
         ready.join()
-        return _sweep(study, workspace, console, executor, arms, options, started)
+        return _sweep(study, workspace, console, rehearsing, arms, options, started)
     except KeyboardInterrupt:
         console.print("interrupted before anything was trained", highlight=False)
         executor.stop(kill=True)
@@ -143,64 +121,11 @@ def _import_libraries() -> None:
     ablations.sweep.tracking.preload()
 
 
-def _probe(study: Study, console: Console, executor: LocalExecutor) -> None:
-    """Rehearse every tuned arm at the ends of its space.
-
-    Raises:
-        InputError: The space has a key or a value that the arm does not take.
-    """
-    from ablations.sweep.scheduler import rehearse_arms
-
-    names = tuned_arms(study)
-    with phase(console, f"rehearsing {len(names)} arms at the ends of what is tuned ..."):
-        for probe in probes(study):
-            for name, rehearsal in rehearse_arms(probe, names, executor).items():
-                if rehearsal.error is not None:
-                    raise told_in_space(rehearsal.error, study, name)
-
-
-def _rehearse(
-    study: Study,
-    workspace: Workspace,
-    console: Console,
-    needed: Collection[str],
-    executor: LocalExecutor,
-    own: bool = False,
-) -> dict[str, Any]:
-    """What the rehearsal learns of arms; with their own settings they may turn out alike."""
-    from ablations.sweep.rehearsal import changes, check_rehearsals
-    from ablations.sweep.scheduler import rehearse_arms
-
-    names = [arm.name for arm in study.arms if arm.name in needed]
-    with phase(console, f"rehearsing {len(names)} arms on one batch each ..."):
-        rehearsals = rehearse_arms(study, names, executor)
-    errors = check_rehearsals(study, rehearsals)
-    if own:
-        errors = [rehearsal.error for rehearsal in rehearsals.values() if rehearsal.error]
-    if errors:
-        for error in errors[:-1]:
-            console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise errors[-1]
-    for note in sorted({note for r in rehearsals.values() for note in r.notes}):
-        console.print(f"note: {study.base}: {note}", markup=False, highlight=False)
-    baseline = rehearsals[study.baseline].config
-    learned = {
-        name: {
-            "changes": changes(r.config, baseline),
-            "parameters": r.parameters,
-            "flops": r.flops,
-        }
-        for name, r in rehearsals.items()
-    }
-    known = workspace.arms(study.name)
-    return {arm.name: learned.get(arm.name, known.get(arm.name)) for arm in study.arms}
-
-
 def _sweep(
     study: Study,
     workspace: Workspace,
     console: Console,
-    executor: LocalExecutor | None,
+    rehearsing: Rehearsing | None,
     arms: Mapping[str, Mapping[str, Any]],
     options: Options,
     started: float,
@@ -222,47 +147,51 @@ def _sweep(
         parts = [part]
         hours = options.max_hours
         until = None if hours is None else started + 3600 * hours
+        budget = Budget(options.max_trials, until)
         sweep, held = None, 0
         swept = Swept()
-        if executor is not None:
-            sweep = Sweep(workspace, executor, console, Budget(options.max_trials, until))
-            swept = sweep.swept
-        if study.tune is not None:
-            stage = Tuning(study, workspace, part.ledger, part.tracker, say)
-            _work_off(stage, sweep, options)
-        own = tuned(study, workspace)
-        goes_on = not (swept.interrupted or swept.stopped or (options.fail_fast and swept.failed))
-        if own is not None:
-            if executor is not None and goes_on:
-                stages = tuning(study, workspace)
-                learned = _rehearse_own(own, workspace, console, executor).items()
-                rehearsed = {
-                    arm: each and {**each, "tries": stages[arm]["planned"]} for arm, each in learned
-                }
-                arms = {**arms, own.name: rehearsed}
-            parts.append(_part(own, workspace, arms, options.storage, mark=OWN))
-        shown = parts[:] if study.tune is None or own is not None else []
-        if goes_on and shown:
-            for source in source_studies(study) if executor is not None else ():
-                parts.append(_part(source, workspace, arms, options.storage, source=True))
-            seeds = Sourced(parts, workspace, say)
-            _work_off(seeds, sweep, options)
-            held = len(seeds.held)
-        for each in () if swept.interrupted else shown:
-            page = workspace.study_folder(each.study.name) / f"{each.study.name}.html"
-            report = options.report and (executor is not None or not page.exists())
-            _conclude(each.study, workspace, console, each.tracker, report)
-            if own is not None and each is part:
-                own_heading(study, workspace, console)
+        with _kept_in_order(workspace, parts):
+            if rehearsing is not None:
+                executor = rehearsing.executor
+                sweep = Sweep(workspace, executor, console, budget, options.timeout)
+                swept = sweep.swept
+            if study.tune is not None:
+                stage = Tuning(study, workspace, part.ledger, part.tracker, say)
+                _work_off(stage, sweep, options)
+            own = tuned(study, workspace)
+            failed = options.fail_fast and swept.failed
+            goes_on = not (swept.interrupted or swept.stopped or failed)
+            if own is not None:
+                needed = {trial.arm for trial in _todo(own, workspace, ())}
+                if rehearsing is not None and goes_on and needed:
+                    stages = tuning(study, workspace)
+                    learned = rehearsing.learn(own, needed, own=True).items()
+                    rehearsed = {
+                        arm: each and {**each, "tries": stages[arm]["planned"]}
+                        for arm, each in learned
+                    }
+                    arms = {**arms, own.name: rehearsed}
+                parts.append(_part(own, workspace, arms, options.storage, mark=OWN))
+            shown = parts[:] if study.tune is None or own is not None else []
+            if goes_on and shown:
+                for source in source_studies(study) if sweep is not None else ():
+                    parts.append(_part(source, workspace, arms, options.storage, source=True))
+                seeds = Sourced(parts, workspace, say)
+                _work_off(seeds, sweep, options)
+                held = len(seeds.held)
+            if not goes_on:
+                shown = [each for each in shown if _results(each.study, workspace)]
+            for each in () if swept.interrupted else shown:
+                page = workspace.study_folder(each.study.name) / f"{each.study.name}.html"
+                report = options.report and (sweep is not None or not page.exists())
+                conclude(each.study, workspace, console, each.tracker, report)
+                if own is not None and each is part:
+                    own_heading(study, workspace, console)
         for each in parts:
             each.tracker.close("KILLED" if swept.interrupted else "FINISHED")
     for trouble in {each.tracker.trouble for each in parts if each.tracker.trouble}:
-        console.print(
-            f"MLflow could not be written ({trouble}); nothing is lost: run again to "
-            "bring it up to date",
-            markup=False,
-            highlight=False,
-        )
+        told = "nothing is lost: run again to bring it up to date"
+        say(f"MLflow could not be written ({trouble}); {told}")
     if swept.interrupted:
         console.print("interrupted; run the same command again to go on", highlight=False)
         return 130
@@ -273,7 +202,7 @@ def _sweep(
         told = f"stopped by {swept.stopped}, "
         told += f"{tries} tuning trials and then " if tries else ""
         told += f"{left} trials left{time_left(study, workspace)}"
-        console.print(f"{told}; run the same command again to go on", highlight=False)
+        say(f"{told}; run the same command again to go on")
     links(study, workspace, console, part.tracker.ids)
     return 1 if swept.failed else 0
 
@@ -286,14 +215,18 @@ def _work_off(work: "Work", sweep: "Sweep | None", options: Options) -> None:
         sweep.run(work, fail_fast=options.fail_fast)
 
 
-def _rehearse_own(
-    own: Study, workspace: Workspace, console: Console, executor: LocalExecutor
-) -> dict[str, Any]:
-    todo = _todo(own, workspace, ())
-    if not todo:
-        return {}
-    needed = {trial.arm for trial in todo} | {own.baseline}
-    return _rehearse(own, workspace, console, needed, executor, own=True)
+@contextmanager
+def _kept_in_order(workspace: Workspace, parts: Sequence["Part"]) -> Iterator[None]:
+    """Leave no run RUNNING, whatever breaks off; say in one line what a person has to mend."""
+    try:
+        yield
+    except Exception as error:
+        for part in parts:
+            part.tracker.close("KILLED")
+        if not out_of_space(error):
+            raise
+        told = "no space is left on its disk; make some, then run the same command again to go on"
+        raise InputError(told, file=workspace.root) from error
 
 
 def _part(
@@ -333,60 +266,3 @@ def _part(
 
 def _results(study: Study, workspace: Workspace) -> dict[str, Any]:
     return {t.id: found for t in trials(study) if (found := workspace.result(t.id)) is not None}
-
-
-def _conclude(
-    study: Study, workspace: Workspace, console: Console, tracker: Any, report: bool
-) -> None:
-    from ablations.results.export import to_dict
-    from ablations.results.figures import arm_colours, forest_plot
-    from ablations.results.formats import render
-    from ablations.results.looks import record_look
-    from ablations.results.tables import study_table
-    from ablations.results.wording import answer, arm_answer
-    from ablations.workspace import write_atomic
-
-    table = study_table(study, workspace)
-    show_table(table, console)
-    record_look(study, workspace, table)
-    folder = workspace.study_folder(study.name)
-    artifacts: list[Path] = []
-    for name, kind in (("table.md", "markdown"), ("table.csv", "csv"), ("table.json", "json")):
-        write_atomic(folder / name, render(table, kind))  # type: ignore[arg-type]
-        artifacts.append(folder / name)
-    figure = folder / "forest.png"
-    forest_plot(table, arm_colours(study)).savefig(figure, dpi=150, bbox_inches="tight")
-    artifacts.append(figure)
-    if report:
-        from ablations.results.notebook import write_report
-
-        with phase(console, "writing the report ..."):
-            artifacts += write_report(study, workspace, folder)
-    sentences = {row.arm: arm_answer(table, row) for row in table.arms}
-    summaries = [
-        {**_summary(arm), "sentence": sentences.get(arm["arm"], "the baseline")}
-        for arm in to_dict(table)["arms"]
-    ]
-    text = f"{answer(table)}\n\n{render(table, 'markdown')}"
-    tracker.conclude(summaries, text, artifacts)
-
-
-def _summary(arm: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = arm["interval"] or (None, None)
-    # MLflow's comparison opens with the first metric.
-    first = {"delta": arm["delta"], "interval_low": low, "interval_high": high}
-    kept = {k: v for k, v in arm.items() if k not in ("interval", "changes", "claim")}
-    return first | kept
-
-
-def with_seeds(study: Study, seeds: int | None) -> Study:
-    """The study with another number of seeds, the same for every arm.
-
-    Raises:
-        InputError: The number is below one.
-    """
-    if seeds is None:
-        return study
-    if not 1 <= seeds <= 10_000:
-        raise InputError("expected from 1 to 10,000 seeds", file="--seeds")
-    return replace(study, seeds=tuple(range(seeds)), plan=None)

@@ -20,6 +20,7 @@ class Order:
         attempt: 1 for the first.
         keep_weights: Whether the trial leaves its final weights too.
         test: Whether the test set may be seen; never while tuning.
+        timeout: Seconds without progress after which its process ends itself.
     """
 
     recipe: Recipe
@@ -32,6 +33,7 @@ class Order:
     attempt: int = 1
     keep_weights: bool = False
     test: bool = True
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,16 @@ class Job:
 class Outcome:
     """How a trial ended.
 
+    A stopped try was given up while tuning; a preempted trial was told to end and goes on from its
+    checkpoint; one without space could not write its files.
+
     Attributes:
         error: One line for a failed trial.
         seconds: Wall time in the worker.
     """
 
     trial: str
-    status: Literal["done", "diverged", "failed"]
+    status: Literal["done", "diverged", "failed", "stopped", "preempted", "no space"]
     error: str | None = None
     seconds: float = 0.0
 

@@ -3,23 +3,26 @@
 import copy
 import json
 import logging
-import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
 
 from ablations.seeds import stream_seed
 from ablations.study import InputError, Metric, Study, Trial, Tune
 from ablations.study.schema import Mode, Pruner, Range
 from ablations.study.tuning import TuningTrial
-from ablations.workspace import Workspace
+from ablations.sweep.stores import made_once, trouble
+from ablations.workspace import Workspace, cut_torn_line
 
 # A try is chosen by those up to so many before it: as many may train at once in one arm.
 AHEAD = 4
@@ -32,7 +35,8 @@ class Ledger:
     """The study's Optuna study.
 
     Args:
-        study: The study; its Optuna study has the same name.
+        study: The study; its Optuna study has the same name, followed by the workspace's id where
+            others may write to the storage too.
         workspace: Where the journal lies, unless ``storage`` names a database.
         storage: A database URL, as in ``postgresql+psycopg://...``.
 
@@ -44,8 +48,10 @@ class Ledger:
         optuna.logging.set_verbosity(logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.study = study
+        self.storage = storage
         crossed = study.metric.threshold
         low = not crossed.above if crossed else study.metric.mode == "min"
+        self._mark = "" if storage is None else f"-{workspace.id}"
         self._storage = open_storage(workspace, storage)
         self._optuna = self.open_study(study.name, "min" if low else "max")
         self._open: dict[str, optuna.Trial] = {}
@@ -53,7 +59,7 @@ class Ledger:
     def open_study(self, name: str, mode: Mode) -> optuna.Study:
         """An Optuna study in the same storage."""
         return optuna.create_study(
-            study_name=name,
+            study_name=name + self._mark,
             storage=self._storage,
             direction="minimize" if mode == "min" else "maximize",
             load_if_exists=True,
@@ -61,6 +67,10 @@ class Ledger:
 
     def replay(self, plan: Iterable[Trial], results: Mapping[str, Mapping[str, Any]]) -> None:
         """Bring the record up to the trial folders; doing it again changes nothing."""
+        with self.answered():
+            self._replay(plan, results)
+
+    def _replay(self, plan: Iterable[Trial], results: Mapping[str, Mapping[str, Any]]) -> None:
         recorded = set()
         for trial in self._optuna.get_trials(deepcopy=False):
             result = results.get(trial.user_attrs.get(_ID, ""))
@@ -87,12 +97,23 @@ class Ledger:
         """Record that a trial starts."""
         plain = json.loads(json.dumps(dict(overrides), default=str))
         attributes = self._attributes(trial) | {"overrides": plain}
-        self._optuna.enqueue_trial({}, user_attrs=attributes)
-        self._open[trial.id] = self._optuna.ask()
+        with self.answered():
+            self._optuna.enqueue_trial({}, user_attrs=attributes)
+            self._open[trial.id] = self._optuna.ask()
 
     def finish(self, trial: Trial, result: Mapping[str, Any] | None) -> None:
         """Record how a launched trial ended; None: it failed."""
-        self._close(self._open.pop(trial.id), self._attributes(trial), result)
+        with self.answered():
+            self._close(self._open.pop(trial.id), self._attributes(trial), result)
+
+    @contextmanager
+    def answered(self) -> Iterator[None]:
+        """Say in one line that the storage has gone away."""
+        try:
+            yield
+        except (StorageInternalError, SQLAlchemyError) as error:
+            told = "has gone away (run the same command again to go on)"
+            raise trouble(told, error, "--storage", str(self.storage)) from error
 
     def _close(
         self, trial: optuna.Trial, attributes: Mapping[str, Any], result: Mapping[str, Any] | None
@@ -146,6 +167,7 @@ class Tuner:
         self.mode: Mode = metric.mode
         self._space = {key: _distribution(each) for key, each in space.items()}
         self._ended: dict[int, FrozenTrial] = {}
+        self._ledger = ledger
         self._record = ledger.open_study(f"{ledger.study.name}: tuning of {arm}", metric.mode)
         known = self._record.get_trials(deepcopy=False)
         self._recorded = {(t.user_attrs.get(_ID), t.user_attrs.get("number")) for t in known}
@@ -184,7 +206,8 @@ class Tuner:
             named = {_ID: trial.id, "arm": trial.arm, "number": trial.number}
             frozen = copy.copy(frozen)
             frozen.user_attrs = named
-            self._record.add_trial(frozen)
+            with self._ledger.answered():
+                self._record.add_trial(frozen)
 
 
 @dataclass
@@ -254,11 +277,11 @@ def open_storage(workspace: Workspace, url: str | None) -> BaseStorage:
         InputError: It cannot be reached or read.
     """
     if url is not None:
-        try:
-            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"cannot be opened: {reason}", file="--storage", key=url) from error
+        with made_once(url, "--storage"):
+            try:
+                return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+            except Exception as error:
+                raise trouble("cannot be opened", error, "--storage", url) from error
     mend_journal(workspace.journal)
     try:
         return JournalStorage(JournalFileBackend(str(workspace.journal)))
@@ -273,11 +296,4 @@ def mend_journal(journal: Path) -> None:
     The caller holds the workspace's lock: Optuna's own, left by a crash, would cost half a minute.
     """
     journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
-    if not journal.exists():
-        return
-    content = journal.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with journal.open("r+b") as file:
-            file.truncate(whole)
-            os.fsync(file.fileno())
+    cut_torn_line(journal)

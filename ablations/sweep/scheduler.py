@@ -1,14 +1,16 @@
 """The loop: what waits goes to the executor, what ends is recorded."""
 
+import errno
+import os
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +25,7 @@ from ablations.sweep.weights import started
 from ablations.workspace import State, Workspace, read_json, write_json
 
 ATTEMPTS = 3
+_REHEARSAL_SECONDS = 60.0
 
 
 @dataclass
@@ -51,8 +54,16 @@ def order_for(study: Study, arm: str, seed: int, trial: str, folder: Path, attem
     return Order(recipe, seed, trial, folder, metrics, weights, threads, attempt, keep)
 
 
-def rehearse_arms(study: Study, arms: Sequence[str], executor: Executor) -> dict[str, Rehearsal]:
-    """Rehearse arms in the workers, each on one batch."""
+def rehearse_arms(
+    study: Study, arms: Sequence[str], executor: Executor, timeout: float | None = None
+) -> dict[str, Rehearsal]:
+    """Rehearse arms in the workers, each on one batch.
+
+    Raises:
+        InputError: An arm's rehearsal does not end; its worker was killed.
+    """
+    # The first one waits for the workers' start.
+    longest = None if timeout is None else max(timeout, _REHEARSAL_SECONDS)
     futures: dict[str, Future[Any]] = {}
     for arm in arms:
         order = order_for(study, arm, study.seeds[0], "rehearsal", Path("."), 1)
@@ -60,7 +71,12 @@ def rehearse_arms(study: Study, arms: Sequence[str], executor: Executor) -> dict
     rehearsals = {}
     for arm, future in futures.items():
         try:
-            rehearsals[arm] = future.result()[0]
+            rehearsals[arm] = future.result(longest)[0]
+        except TimeoutError:
+            executor.stop(kill=True)
+            raise InputError(
+                f"the rehearsal did not end in {longest:g} s", file=study.file, key=f"arms.{arm}"
+            ) from None
         except BrokenProcessPool:
             error = InputError(
                 "the worker died in the rehearsal (out of memory?)",
@@ -127,17 +143,25 @@ class Sweep:
         executor: Where trials run.
         console: For the display.
         budget: Of all that this sweep runs.
+        timeout: Seconds without progress after which a trial's worker ends.
     """
 
     def __init__(
-        self, workspace: Workspace, executor: Executor, console: Console, budget: Budget
+        self,
+        workspace: Workspace,
+        executor: Executor,
+        console: Console,
+        budget: Budget,
+        timeout: float | None = None,
     ) -> None:
         self.workspace = workspace
         self.executor = executor
         self.console = console
         self.budget = budget
         self.swept = Swept()
+        self.timeout = timeout
         self._launched: set[str] = set()
+        self._deaths: Counter[str] = Counter()
 
     def run(self, work: Work, *, fail_fast: bool) -> Swept:
         """Launch what the work gives; a dead worker costs one attempt of one trial.
@@ -180,6 +204,10 @@ class Sweep:
             except KeyboardInterrupt:
                 self._interrupt(work, [trial for trial, _ in running.values()])
                 swept.interrupted = True
+            except Exception:
+                # The ledger is left as it is: on a full disk it may end in half a line.
+                self.executor.stop(kill=True)
+                raise
         return swept
 
     def _take(self, work: Work, swept: Swept) -> Trial | None:
@@ -191,7 +219,8 @@ class Sweep:
 
     def _launch(self, work: Work, trial: Trial, attempt: int) -> "Future[Any]":
         self._launched.add(trial.id)
-        return self.executor.submit(Job((work.launch(trial, attempt),)))
+        order = replace(work.launch(trial, attempt), timeout=self.timeout)
+        return self.executor.submit(Job((order,)))
 
     def _ended(
         self,
@@ -208,9 +237,9 @@ class Sweep:
         died = future.exception()
         if result is None and died is not None and not isinstance(died, BrokenProcessPool):
             raise died
-        if result is None and isinstance(died, BrokenProcessPool) and attempt < ATTEMPTS:
+        if result is None and (why := self._tried_again(trial, folder, future)):
             work.ended(trial, None, None)
-            display.line(f"  {work.named(trial)}  the worker died; trying again")
+            display.line(f"  {work.named(trial)}  {why}")
             return True
         state: State = "failed"
         if result is not None:
@@ -221,12 +250,7 @@ class Sweep:
             swept.failed += 1
             failure = read_json(folder / "failure.json")
             if failure is None:
-                failure = {
-                    "error": f"the worker died {attempt} times (out of memory?)",
-                    "traceback": "",
-                    "attempts": attempt,
-                    "time": time.time(),
-                }
+                failure = self._death_notice(trial, attempt)
                 write_json(folder / "failure.json", failure)
             told, seconds = f"failed: {failure['error']}", 0.0
             swept.errors[trial.arm] = str(failure["error"])
@@ -234,11 +258,39 @@ class Sweep:
         display.trial_ended(work.named(trial), told, seconds, work.left, work.took)
         return False
 
+    def _tried_again(self, trial: Trial, folder: Path, future: "Future[Any]") -> str:
+        """Why a trial without a result shall be tried again; empty where it shall not."""
+        if future.exception() is None:
+            (outcome,) = future.result()
+            if outcome.status == "no space":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+            return "was told to end; going on with it" if outcome.status == "preempted" else ""
+        self._deaths[trial.id] += 1
+        if self._deaths[trial.id] == ATTEMPTS:
+            return ""
+        return f"the worker {'made no progress' if _hang(folder) else 'died'}; trying again"
+
+    def _death_notice(self, trial: Trial, attempt: int) -> dict[str, Any]:
+        hang, times = _hang(self.workspace.trial_folder(trial.id)), self._deaths[trial.id]
+        died = f"the worker died {times} times (out of memory?)"
+        return {
+            "error": f"no progress for {self.timeout:g} s, {times} times" if hang else died,
+            "traceback": hang,
+            "attempts": attempt,
+            "time": time.time(),
+        }
+
     def _interrupt(self, work: Work, running: Sequence[Trial]) -> None:
         self.executor.stop(kill=True)
         for trial in running:
             result = self.workspace.result(trial.id)
             work.ended(trial, result, "interrupted" if result is None else "done")
+
+
+def _hang(folder: Path) -> str:
+    """Where each thread was when a worker ended itself for want of progress; else empty."""
+    file = folder / "hang.txt"
+    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 @contextmanager

@@ -9,14 +9,15 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ablations.study import InputError, Study, Trial
+from ablations.study import Study, Trial
 from ablations.study.tuning import TuningTrial
+from ablations.sweep.stores import made_once, trouble, without_password
 from ablations.workspace import State, Workspace, read_json, write_json
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -55,13 +56,12 @@ def check_uri(uri: str) -> None:
         return
     from mlflow import MlflowClient
 
-    try:
-        MlflowClient(uri).search_experiments(max_results=1)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise InputError(
-            f"the tracking server does not answer: {reason}", file="MLFLOW_TRACKING_URI", key=uri
-        ) from error
+    with made_once(uri, "MLFLOW_TRACKING_URI"):
+        try:
+            MlflowClient(uri).search_experiments(max_results=1)
+        except Exception as error:
+            told = "the tracking server does not answer"
+            raise trouble(told, error, "MLFLOW_TRACKING_URI", uri) from error
 
 
 class Tracker:
@@ -138,7 +138,7 @@ class Tracker:
         client = MlflowClient(self.uri)
         own = self.uri == self.workspace.tracking_uri
         memory = read_json(self._memory_file) or {}
-        remembered_uri = "own" if own else self.uri
+        remembered_uri = "own" if own else without_password(self.uri)
         if memory.get("uri") != remembered_uri:
             memory = {"uri": remembered_uri, "runs": {}, "arms": {}, "closed": False}
         if "experiment" not in memory:
@@ -177,38 +177,55 @@ class Tracker:
         )
 
     def _find_runs(self, client: Any, memory: dict[str, Any]) -> None:
-        token = None
+        """Learn from the store what a crash kept from being remembered."""
+        runs: dict[str, Any] = {}
+        found = set()
+        for run in self._search(client, memory["experiment"]):
+            tags, number = run.data.tags, run.info.run_id
+            found.add(number)
+            kind = tags.get(f"{_TAG}kind")
+            if kind == "study":
+                twice = memory.setdefault("parent", number) != number
+            elif kind == "arm":
+                twice = memory["arms"].setdefault(tags[f"{_TAG}arm"], number) != number
+            else:
+                key = _key(tags[f"{_TAG}arm"], tags[f"{_TAG}trial"])
+                twice = key in runs
+                rows, _, sign = tags.get(f"{_TAG}mirrored", "").partition(" ")
+                whole = bool(sign) and run.info.status != "RUNNING"
+                known = {"run": number, "rows": int(rows), "sign": sign} if whole else None
+                runs.setdefault(key, known or {"run": number, "rows": None, "sign": None})
+            if twice:
+                client.delete_run(number)
+        memory["runs"] = runs
+        memory["arms"] = {arm: run for arm, run in memory["arms"].items() if run in found}
+        if memory.get("parent") not in found:
+            memory.pop("parent", None)
+
+    def _search(self, client: Any, experiment: str, more: str = "") -> Iterator[Any]:
+        """This workspace's runs of the study; others may have theirs on the same server."""
+        asked, token = f"tags.`{_TAG}workspace` = '{self.workspace.id}'{more}", None
         while True:
-            found = client.search_runs([memory["experiment"]], max_results=1000, page_token=token)
-            for run in found:
-                kind = run.data.tags.get(f"{_TAG}kind")
-                if kind == "study":
-                    memory["parent"] = run.info.run_id
-                elif kind == "arm":
-                    memory["arms"][run.data.tags[f"{_TAG}arm"]] = run.info.run_id
-                elif kind in ("trial", "tuning"):
-                    key = _key(run.data.tags[f"{_TAG}arm"], run.data.tags[f"{_TAG}trial"])
-                    fresh = {"run": run.info.run_id, "rows": 0, "sign": None}
-                    memory["runs"].setdefault(key, fresh)
+            found = client.search_runs([experiment], asked, max_results=1000, page_token=token)
+            yield from found
             token = found.token
             if not token:
                 return
 
     def _tags(self, kind: str, arm: str | None = None) -> dict[str, str]:
         tags = {f"{_TAG}kind": kind, f"{_TAG}study": self.study.name}
+        tags[f"{_TAG}workspace"] = self.workspace.id
         return tags | ({} if arm is None else {f"{_TAG}arm": arm})
 
     def _create_arm(self, client: Any, memory: Mapping[str, Any], arm: str) -> str:
+        from mlflow.entities import Param
+
         # Not nested under the study's run: MLflow folds nested runs away, and arms are the answer.
         tags = self._tags("arm", arm) | {f"{_TAG}parent": memory["parent"]}
         run = client.create_run(memory["experiment"], run_name=arm, tags=tags)
-        self._log_params(client, run.info.run_id, {"arm": arm} | self._changed(arm))
+        params = {"arm": arm} | self._changed(arm)
+        client.log_batch(run.info.run_id, params=[Param(k, v) for k, v in params.items()])
         return str(run.info.run_id)
-
-    def _log_params(self, client: Any, run: str, params: Mapping[str, str]) -> None:
-        from mlflow.entities import Param
-
-        client.log_batch(run, params=[Param(name, value) for name, value in params.items()])
 
     def _changed(self, arm: str) -> dict[str, str]:
         """The arm's value of every key that some arm changes, so that arms can be compared."""
@@ -230,25 +247,41 @@ class Tracker:
         sign = f"{state} {result.get('finished', '')}"
         if known is not None and known["sign"] == sign and known["rows"] == len(rows):
             return
-        if known is not None and (len(rows) < known["rows"] or _replaced(known["sign"], sign)):
-            self._client.delete_run(known["run"])
+        unsure = known is not None and known["rows"] is None
+        if unsure or (known and (len(rows) < known["rows"] or _replaced(known["sign"], sign))):
+            self._discard(trial, known)
             known = None
         if known is None:
             known = self._create_trial(trial)
-        run = known["run"]
-        if known["sign"] is None:
-            params = {"arm": trial.arm, "seed": str(trial.seed)} | self._changed(trial.arm)
-            if isinstance(trial, TuningTrial):
-                params |= {_short(key): str(value) for key, value in trial.settings.items()}
-            self._log_params(self._client, run, params)
-        self._log_rows(run, rows, known["rows"])
-        known["rows"] = len(rows)
-        if state in _ENDED:
-            self._end_trial(run, folder, result, state)
-        elif known["sign"] is not None:
+        run, start = known["run"], known["rows"]
+        # Of what a lost server took nothing is known: unless all is written, it is written anew.
+        known["rows"] = None
+        first, ended = known["sign"] is None, state in _ENDED
+        params = {"arm": trial.arm, "seed": str(trial.seed)} | self._changed(trial.arm)
+        if isinstance(trial, TuningTrial):
+            params |= {_short(key): str(value) for key, value in trial.settings.items()}
+        metrics, tags = _metrics(rows, start), dict[str, str]()
+        if ended:
+            metrics += _seconds(result)
+            tags = _tags_at_end(state, result) | {f"{_TAG}mirrored": f"{len(rows)} {sign}"}
+        self._log(run, metrics, params if first else {}, tags)
+        if ended:
+            for name in (*_ARTIFACTS, "predictions.npz"):
+                if (folder / name).exists():
+                    self._client.log_artifact(run, str(folder / name))
+            self._client.set_terminated(run, _ENDED[state], end_time=_moment(result))
+        elif known["sign"] not in (None, sign):
             self._client.update_run(run, status="RUNNING")
-        known["sign"] = sign
+        known |= {"rows": len(rows), "sign": sign}
         self._save()
+
+    def _discard(self, trial: Trial, known: Mapping[str, Any]) -> None:
+        if known["run"] is not None:
+            self._client.delete_run(known["run"])
+            return
+        mine = f" and tags.`{_TAG}trial` = '{trial.id}' and tags.`{_TAG}arm` = '{trial.arm}'"
+        for run in self._search(self._client, self._memory["experiment"], mine):
+            self._client.delete_run(run.info.run_id)
 
     def _create_trial(self, trial: Trial) -> dict[str, Any]:
         kind, which = "trial", f"seed {trial.seed}"
@@ -260,48 +293,33 @@ class Tracker:
             f"{_TAG}seed": str(trial.seed),
         }
         attempt = read_json(self.workspace.trial_folder(trial.id) / "attempt.json") or {}
+        known: dict[str, Any] = {"run": None, "rows": None, "sign": None}
+        self._memory["runs"][_key(trial.arm, trial.id)] = known
         run = self._client.create_run(
             self._memory["experiment"],
             start_time=int(1000 * attempt.get("started", time.time())),
             run_name=f"{trial.arm} · {which}",
             tags=tags,
         )
-        known = {"run": run.info.run_id, "rows": 0, "sign": None}
-        self._memory["runs"][_key(trial.arm, trial.id)] = known
-        self._save(now=True)
+        known |= {"run": run.info.run_id, "rows": 0}
+        self._save()
         return known
 
-    def _log_rows(self, run: str, rows: Sequence[Mapping[str, str]], start: int) -> None:
-        from mlflow.entities import Metric
+    def _log(
+        self, run: str, metrics: Sequence[Any], params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> None:
+        """All at once: what a store asks for is a transaction, whatever is in it."""
+        from mlflow.entities import Param, RunTag
 
-        # Of an epoch repeated after a resume the last row counts, unless one is mirrored already.
-        seen = {(row["epoch"], row["name"]) for row in rows[:start]}
-        fresh = {(row["epoch"], row["name"]): row for row in rows[start:]}
-        metrics = [
-            Metric(_name(name), float(row["value"]), int(1000 * float(row["time"])), int(epoch))
-            for (epoch, name), row in fresh.items()
-            if (epoch, name) not in seen
-        ]
-        for first in range(0, len(metrics), 1000):
-            self._client.log_batch(run, metrics=metrics[first : first + 1000])
-
-    def _end_trial(self, run: str, folder: Path, result: Mapping[str, Any], state: State) -> None:
-        from mlflow.entities import Metric, RunTag
-
-        tags: dict[str, str] = {f"{_TAG}state": state}
-        if result:
-            tags |= {f"{_TAG}dirty": str(result["dirty"]).lower()}
-            if result["commit"]:
-                tags |= {"mlflow.source.git.commit": result["commit"]}
-        moment = _moment(result)
-        metrics = []
-        if result:
-            metrics = [Metric("seconds", float(result["seconds"]), moment, 0)]
-        self._client.log_batch(run, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()])
-        for name in (*_ARTIFACTS, "predictions.npz"):
-            if (folder / name).exists():
-                self._client.log_artifact(run, str(folder / name))
-        self._client.set_terminated(run, _ENDED[state], end_time=moment)
+        more = {
+            "params": [Param(name, value) for name, value in params.items()],
+            "tags": [RunTag(name, value) for name, value in tags.items()],
+        }
+        most = 1000 - len(params) - len(tags)
+        if metrics or params or tags:
+            self._client.log_batch(run, metrics=metrics[:most], **more)
+        for start in range(most, len(metrics), 1000):
+            self._client.log_batch(run, metrics=metrics[start : start + 1000])
 
     def _conclude(
         self, summaries: Sequence[Mapping[str, Any]], text: str, artifacts: Sequence[Path]
@@ -324,7 +342,8 @@ class Tracker:
     def _close(self, status: str) -> None:
         for known in self._memory["runs"].values():
             # Of a trial that a crash left, and that the plan no longer has.
-            if known["sign"] is None or known["sign"].startswith("running"):
+            left = known["sign"] is None or known["sign"].startswith("running")
+            if left and known["run"] is not None:
                 self._client.set_terminated(known["run"], "KILLED")
                 known["sign"] = "interrupted "
         for run in [*self._memory["arms"].values(), self._memory["parent"]]:
@@ -357,6 +376,36 @@ def _name(name: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _metrics(rows: Sequence[Mapping[str, str]], start: int) -> list[Any]:
+    """The rows from ``start`` on, as MLflow's metrics."""
+    from mlflow.entities import Metric
+
+    # Of an epoch repeated after a resume the last row counts, unless one is mirrored already.
+    seen = {(row["epoch"], row["name"]) for row in rows[:start]}
+    fresh = {(row["epoch"], row["name"]): row for row in rows[start:]}
+    return [
+        Metric(_name(name), float(row["value"]), int(1000 * float(row["time"])), int(epoch))
+        for (epoch, name), row in fresh.items()
+        if (epoch, name) not in seen
+    ]
+
+
+def _seconds(result: Mapping[str, Any]) -> list[Any]:
+    from mlflow.entities import Metric
+
+    moment = _moment(result)
+    return [Metric("seconds", float(result["seconds"]), moment, 0)] if result else []
+
+
+def _tags_at_end(state: State, result: Mapping[str, Any]) -> dict[str, str]:
+    tags: dict[str, str] = {f"{_TAG}state": state}
+    if result:
+        tags |= {f"{_TAG}dirty": str(result["dirty"]).lower()}
+        if result["commit"]:
+            tags |= {"mlflow.source.git.commit": result["commit"]}
+    return tags
 
 
 def _moment(result: Mapping[str, Any]) -> int:

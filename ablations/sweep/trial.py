@@ -1,5 +1,6 @@
 """One trial in a worker: build, fit, test, files."""
 
+import faulthandler
 import importlib.metadata
 import math
 import os
@@ -10,7 +11,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,39 +29,57 @@ from ablations.sweep.job import Order, Outcome
 from ablations.sweep.randomness import reset_torch
 from ablations.sweep.watch import MetricsFile, make_logger, make_watch
 from ablations.sweep.weights import WEIGHTS
-from ablations.workspace import write_atomic, write_json
+from ablations.workspace import out_of_space, write_atomic, write_json
+
+# A worker that is new has libraries to import before its first batch.
+START_SECONDS = 60.0
 
 
 def run_trial(order: Order) -> Outcome:
     """Train one trial; all that it finds is in its folder, result.json last.
 
-    A checkpoint of an earlier attempt is gone on from. An exception becomes failure.json.
+    A checkpoint of an earlier attempt is gone on from. An exception becomes failure.json, but for
+    those that say nothing about the trial: SIGTERM and a full disk.
     """
-    folder = order.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    started = time.time()
-    attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
-    write_json(folder / "attempt.json", attempt | {"attempt": order.attempt})
-    (folder / "failure.json").unlink(missing_ok=True)
-    with output_to(folder / "log.txt"):
-        try:
-            status = _train(order, started)
-            return Outcome(order.trial, status, None, time.time() - started)
-        except (Exception, SystemExit) as error:
-            text = str(error).strip().splitlines() or [""]
-            told = error if isinstance(error, InputError) else f"{type(error).__name__}: {text[0]}"
-            traceback.print_exc()
-            failure = {
-                "error": str(told),
-                "traceback": traceback.format_exc(),
-                "attempts": order.attempt,
-                "time": time.time(),
-            }
-            write_json(folder / "failure.json", failure)
-            return Outcome(order.trial, "failed", str(told), time.time() - started)
+    folder, started = order.folder, time.time()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+        write_json(folder / "attempt.json", attempt | {"attempt": order.attempt})
+        (folder / "failure.json").unlink(missing_ok=True)
+        with output_to(folder / "log.txt"), no_longer_than(order.timeout, folder) as progressed:
+            status, error = _attempt(order, started, progressed)
+    except OSError as full:
+        if not out_of_space(full):
+            raise
+        status, error = "no space", str(full)
+    return Outcome(order.trial, status, error, time.time() - started)
 
 
-def _train(order: Order, started: float) -> Any:
+def _attempt(order: Order, started: float, progressed: Callable[[], None]) -> tuple[Any, Any]:
+    """How the attempt ended, and the line that says why it did not end well."""
+    try:
+        return _train(order, started, progressed), None
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        if out_of_space(error):
+            return "no space", str(error)
+        # Raised by Lightning at the end of the batch in which SIGTERM came.
+        if type(error).__name__ == "SIGTERMException":
+            return "preempted", None
+        text = str(error).strip().splitlines() or [""]
+        told = error if isinstance(error, InputError) else f"{type(error).__name__}: {text[0]}"
+        failure = {
+            "error": str(told).removesuffix(": "),
+            "traceback": traceback.format_exc(),
+            "attempts": order.attempt,
+            "time": time.time(),
+        }
+        write_json(order.folder / "failure.json", failure)
+        return "failed", failure["error"]
+
+
+def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:
     folder = order.folder
     reset_torch(order.threads)
     metrics_file = MetricsFile(folder / "metrics.csv")
@@ -73,6 +92,7 @@ def _train(order: Order, started: float) -> Any:
     built = build(order.recipe, order.seed, {"default_root_dir": str(folder)})
     write_atomic(folder / "config.yaml", yaml.safe_dump(built.config, sort_keys=False))
     watch = make_watch(built.namespace, order.seed, checkpoint, metrics_file)
+    watch.progressed = progressed
     built.trainer.callbacks.append(watch)
     built.trainer.loggers = [make_logger(built.namespace, metrics_file, built.trainer)]
     with warnings.catch_warnings():
@@ -116,7 +136,8 @@ def _train(order: Order, started: float) -> Any:
     }
     if built.trainer.is_global_zero:
         write_json(folder / "result.json", result)
-        checkpoint.unlink(missing_ok=True)
+        for left in (checkpoint, checkpoint.with_suffix(".tmp")):
+            left.unlink(missing_ok=True)
     return status
 
 
@@ -136,7 +157,9 @@ def _save_weights(built: Built, path: Path) -> None:
     state = built.trainer.strategy.lightning_module_state_dict()
     if built.trainer.is_global_zero:
         temporary = path.with_suffix(".tmp")
-        torch.save({"state_dict": {key: value.cpu() for key, value in state.items()}}, temporary)
+        # Through a file of Python's, so that a full disk is told from other errors.
+        with temporary.open("wb") as file:
+            torch.save({"state_dict": {key: value.cpu() for key, value in state.items()}}, file)
         temporary.replace(path)
 
 
@@ -198,6 +221,35 @@ def environment(built: Built, threads: int) -> dict[str, Any]:
 def floats(metrics: Any) -> dict[str, float]:
     """Logged tensors as numbers."""
     return {name: float(value) for name, value in metrics.items()}
+
+
+@contextmanager
+def no_longer_than(seconds: float | None, folder: Path) -> Iterator[Callable[[], None]]:
+    """End this process once it makes no progress; hang.txt then says where each thread was.
+
+    The timer is no Python thread, so that a call which never gives back the interpreter's lock is
+    ended too. What is yielded tells it of progress.
+    """
+    file = folder / "hang.txt"
+    file.unlink(missing_ok=True)
+    if seconds is None:
+        yield lambda: None
+        return
+    told = 0.0
+
+    def progressed() -> None:
+        nonlocal told
+        if time.monotonic() - told > seconds / 10:
+            told = time.monotonic()
+            faulthandler.dump_traceback_later(seconds, exit=True, file=log)
+
+    with file.open("w") as log:
+        faulthandler.dump_traceback_later(max(seconds, START_SECONDS), exit=True, file=log)
+        try:
+            yield progressed
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import importlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ablations.sweep.randomness import give_common_order, reseed
+from ablations.workspace import cut_torn_line
 
 # No more than this much training is lost with a worker.
 CHECKPOINT_SECONDS = float(os.environ.get("ABLATIONS_CHECKPOINT_SECONDS", "60"))
@@ -23,6 +24,7 @@ class MetricsFile:
     """metrics.csv: the last value of each name in each epoch, flushed once an epoch."""
 
     def __init__(self, path: Path) -> None:
+        cut_torn_line(path)
         self.path = path
         self.pending: dict[str, tuple[int, int, float]] = {}
         self.diverged = False
@@ -85,6 +87,7 @@ class Watch:
         self.metrics = metrics
         self.predictions = Predictions()
         self.saved = time.monotonic()
+        self.progressed: Callable[[], None] = lambda: None
         self.foreign = True
         self.stopped = False
         self.examples = 0.0
@@ -132,9 +135,15 @@ class Watch:
         """Draws of the next batch's transforms do not depend on what this step consumed."""
         if self.foreign:
             reseed(self.seed, "batch", trainer.global_step)
+        self.progressed()
+        due = time.monotonic() - self.saved > CHECKPOINT_SECONDS or trainer.received_sigterm
         # Resuming from an epoch's last batch, Lightning would skip that epoch's validation.
-        if time.monotonic() - self.saved > CHECKPOINT_SECONDS and not trainer.is_last_batch:
+        if due and not trainer.is_last_batch:
             self.save(trainer)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """A long validation is progress too."""
+        self.progressed()
 
     def save(self, trainer: Any) -> None:
         """Write a checkpoint and rename it into place."""
@@ -178,6 +187,7 @@ class Watch:
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *position: int
     ) -> None:
         """Keep predictions."""
+        self.progressed()
         self.predictions.take(outputs)
 
 

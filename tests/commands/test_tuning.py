@@ -100,6 +100,16 @@ def test_a_restart_comes_to_the_same(ablate: Ablate, tmp_path: Path, stop: int) 
     assert decided(tmp_path) == again
 
 
+def test_no_table_of_seeds_before_there_are_any(ablate: Ablate, tmp_path: Path) -> None:
+    project(tmp_path, trials=2)
+    told = ablate(*RUN, "--max-trials", "4")
+    assert told.code == 0, told
+    assert "stopped by --max-trials, " in told.out and "undecided" not in told.out
+    assert not list(tmp_path.glob("runs/studies/*/table.md"))
+    assert "stopped by --max-trials, " in ablate(*RUN, "--max-trials", "1").out
+    assert list(tmp_path.glob("runs/studies/*/table.md"))
+
+
 def test_hopeless_tries_are_given_up(ablate: Ablate, tmp_path: Path) -> None:
     project(tmp_path, pruner="median", trials=9, metric="val/loss")
     assert ablate(*RUN).code == 0

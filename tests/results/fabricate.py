@@ -65,11 +65,12 @@ def fabricate(
         value = column[at[trial.seed]] if at[trial.seed] < len(column) else None
         if value is not None:
             more = {"epochs": epochs, "commit": commit, "dirty": dirty, **result}
-            _trial(workspace, trial.id, trial.seed, study.metric.name, value, logged or {}, more)
+            named = trial.id, trial.seed, study.metric.name
+            leave_trial(workspace, *named, value, logged or {}, more)
     return workspace
 
 
-def _trial(
+def leave_trial(
     workspace: Workspace,
     trial: str,
     seed: int,
@@ -78,6 +79,7 @@ def _trial(
     logged: Mapping[str, float],
     more: Mapping[str, Any],
 ) -> None:
+    """What one trial leaves in its folder; ``more`` has its epochs, commit and dirty."""
     epochs = more["epochs"]
     folder = workspace.trial_folder(trial)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,29 @@ from typing import Any
 import psutil
 
 ABLATE = [sys.executable, "-m", "ablations"]
+MARK = "ABLATIONS_TEST_SESSION"
 ENVIRONMENT = {
     **os.environ,
+    MARK: uuid.uuid4().hex,
     "PYTHONPATH": str(Path(__file__).parents[2]),
     "ABLATIONS_CHECKPOINT_SECONDS": "0.3",
 }
 
 
-def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [*ABLATE, *arguments],
         cwd=folder,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def ablate(folder: Path, *arguments: str, code: int = 0) -> str:
-    process = start(folder, *arguments)
-    output, _ = process.communicate(timeout=300)
+def ablate(folder: Path, *arguments: str, code: int = 0, **environment: str) -> str:
+    process = start(folder, *arguments, **environment)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == code, output
     return output
 
@@ -46,7 +49,7 @@ def table(folder: Path, study: str, workspace: str) -> dict[str, Any]:
     return content
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 240) -> Any:
     """The condition's value once it is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -56,12 +59,13 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
     raise TimeoutError
 
 
-def training(workspace: Path) -> list[int]:
+def training(workspace: Path, since: float = 0.0) -> list[int]:
     """Process ids of the workers that are in the middle of a trial, with a checkpoint."""
     found = []
     for file in workspace.glob("trials/*/checkpoint.ckpt"):
         attempt = json.loads((file.parent / "attempt.json").read_text())
-        if not (file.parent / "result.json").exists() and psutil.pid_exists(attempt["pid"]):
+        ended = (file.parent / "result.json").exists() or attempt["started"] < since
+        if not ended and psutil.pid_exists(attempt["pid"]):
             found.append(attempt["pid"])
     return found
 

@@ -1,62 +1,20 @@
 """Killed workers and killed parents leave no trace in the answer."""
 
-import csv
+import contextlib
 import os
+import random
 import signal
-import sqlite3
+import time
 from pathlib import Path
 
-import optuna
 import psutil
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from tests.soak.command import ablate, family, start, table, training, wait_for
-from tests.toy import edit_base, write_project
+from tests.soak.conftest import ARMS
+from tests.soak.whole import assert_whole
 
 pytestmark = pytest.mark.soak
-SEEDS, ARMS = 2, 3
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    write_project(folder, seeds=SEEDS)
-    edit_base(folder, {"trainer.max_epochs": 24, "data.init_args.size": 1024})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(project: Path) -> dict[str, object]:
-    ablate(project, "run", "toy.yaml", "--workspace", "quiet", "--no-report")
-    return table(project, "toy.yaml", "quiet")
-
-
-def assert_whole(project: Path, workspace: str) -> None:
-    """Every trial once in the files, in Optuna and in MLflow; nothing left running."""
-    root = project / workspace
-    assert len(list(root.glob("trials/*/result.json"))) == SEEDS * ARMS
-    assert not list(root.glob("trials/*/checkpoint.*"))
-    storage = JournalStorage(JournalFileBackend(str(root / "optuna.journal")))
-    trials = optuna.load_study(study_name="toy", storage=storage).get_trials()
-    states = [trial.state.name for trial in trials]
-    assert states.count("COMPLETE") == SEEDS * ARMS
-    assert set(states) <= {"COMPLETE", "FAIL"}
-    with sqlite3.connect(root / "mlflow.db") as database:
-        runs = database.execute(
-            "select t.value, r.status from runs r join tags t on t.run_uuid = r.run_uuid"
-            " where t.key = 'ablations.kind' and r.lifecycle_stage = 'active'"
-        ).fetchall()
-        steps = database.execute(
-            "select run_uuid, key, step, count(*) from metrics group by 1, 2, 3 having count(*) > 1"
-        ).fetchall()
-    assert sorted(runs) == sorted(
-        [("study", "FINISHED")]
-        + ARMS * [("arm", "FINISHED")]
-        + SEEDS * ARMS * [("trial", "FINISHED")]
-    )
-    assert not [row for row in steps if "/" in row[1]]
 
 
 def test_killed_worker(project: Path, undisturbed: dict[str, object]) -> None:
@@ -67,26 +25,52 @@ def test_killed_worker(project: Path, undisturbed: dict[str, object]) -> None:
     assert process.returncode == 0, output
     assert "died; trying again" in output
     assert table(project, "toy.yaml", "worker") == undisturbed
-    assert_whole(project, "worker")
+    assert_whole(project / "worker")
     results = [p.read_text() for p in (project / "worker").glob("trials/*/result.json")]
     resumed = [text for text in results if '"attempt": 2' in text]
     assert len(resumed) == 1
     assert '"resumed": true' in resumed[0]
 
 
-def test_killed_parent(project: Path, undisturbed: dict[str, object]) -> None:
-    process = start(project, "run", "toy.yaml", "--workspace", "parent", "--no-report")
-    wait_for(lambda: training(project / "parent"))
-    workers = family(process)
-    process.kill()
-    process.communicate()
-    _, alive = psutil.wait_procs(workers, timeout=20)
-    assert not alive
-    status = ablate(project, "status", "toy.yaml", "--workspace", "parent")
-    assert "interrupted" in status
-    ablate(project, "run", "toy.yaml", "--workspace", "parent", "--no-report")
-    assert table(project, "toy.yaml", "parent") == undisturbed
-    assert_whole(project, "parent")
+@pytest.mark.timeout(900)
+def test_twenty_kills(project: Path, undisturbed: dict[str, object]) -> None:
+    """A worker, the parent or both, while it starts and while it trains."""
+    root, draws = project / "killed", random.Random(20)
+    command = ("run", "toy.yaml", "--workspace", "killed", "--no-report")
+    process, begun, results = None, 0.0, dict[Path, int]()
+    for victim in draws.sample(20 * ["worker", "parent", "both"], 20):
+        if process is None:
+            process, begun = start(project, *command, ABLATIONS_PAUSE="0.03"), time.time()
+        if victim == "worker" or draws.random() < 0.75:
+            wait_for(lambda: training(root, begun))  # noqa: B023
+            time.sleep(draws.uniform(0, 3))
+        else:
+            time.sleep(draws.uniform(0, 8))
+        assert process.poll() is None, "the sweep is over before its last kill"
+        before, results = results, finished(root)
+        assert before.items() <= results.items()
+        everyone, workers = family(process), training(root, begun)
+        for worker in workers[: draws.choice([1, 2])] if victim != "parent" else []:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        if victim != "worker":
+            process.kill()
+            process.communicate()
+            assert not psutil.wait_procs(everyone, timeout=20)[1]
+            process = None
+    if process is not None:
+        process.kill()
+        process.communicate()
+    assert "interrupted" in ablate(project, "status", "toy.yaml", "--workspace", "killed")
+    ablate(project, *command)
+    assert table(project, "toy.yaml", "killed") == undisturbed
+    assert results.items() <= finished(root).items()
+    assert_whole(root)
+
+
+def finished(root: Path) -> dict[Path, int]:
+    """When each result was written: one that is there is never made again."""
+    return {p: p.stat().st_mtime_ns for p in root.glob("trials/*/result.json")}
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
@@ -102,7 +86,7 @@ def test_stopped_by_a_signal(project: Path, undisturbed: dict[str, object], sign
     assert not psutil.wait_procs(workers, timeout=20)[1]
     ablate(project, "run", "toy.yaml", "--workspace", workspace, "--no-report")
     assert table(project, "toy.yaml", workspace) == undisturbed
-    assert_whole(project, workspace)
+    assert_whole(project / workspace)
 
 
 def test_second_parent_is_refused(project: Path) -> None:
@@ -113,7 +97,7 @@ def test_second_parent_is_refused(project: Path) -> None:
     status = ablate(project, "status", "toy.yaml", "--workspace", "shared")
     assert "running" in status
     process.communicate(timeout=300)
-    assert_whole(project, "shared")
+    assert_whole(project / "shared")
 
 
 def test_running_again_trains_only_what_is_missing(project: Path) -> None:
@@ -132,11 +116,3 @@ def test_running_again_trains_only_what_is_missing(project: Path) -> None:
     assert "3 trials to run" in output
     assert results == {p: p.stat().st_mtime_ns for p in results}
     (project / "toy.yaml").write_text(study)
-
-
-def test_metrics_of_a_resumed_trial_hold_every_epoch_once(project: Path) -> None:
-    for file in (project / "parent").glob("trials/*/metrics.csv"):
-        rows = list(csv.DictReader(file.open()))
-        last = {(row["epoch"], row["name"]): row["value"] for row in rows}
-        epochs = {int(epoch) for epoch, name in last if name == "train/loss"}
-        assert epochs == set(range(24))

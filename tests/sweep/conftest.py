@@ -12,6 +12,7 @@ from ablations.sweep.scheduler import order_for
 from tests.toy import edit_base, module_name, write_project
 
 _UNRULY = f"""\
+import errno
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ class Unruly(TwoClasses):
         self.act, self.at, self.once = act, at, once
 
     def on_train_batch_start(self, batch, batch_idx):
+        if self.act == "slow":
+            time.sleep(0.25)
         if self.global_step != self.at or (self.once and Path(self.once).exists()):
             return
         if self.once:
@@ -42,6 +45,14 @@ class Unruly(TwoClasses):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.act == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)
+        if self.act == "preempt":
+            os.kill(os.getpid(), signal.SIGTERM)
+        if self.act == "hang":
+            time.sleep(600)
+        if self.act == "memory":
+            bytearray(1 << 60)
+        if self.act == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self.act == "nan":
             self.scale = float("nan")
         if self.act == "print":

@@ -1,5 +1,6 @@
 """Optuna's record can always be brought up to the trial folders, whatever broke off when."""
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import optuna
 import pytest
 
 from ablations.study import InputError, Study, Trial, load_study, trials
-from ablations.sweep.ledger import Ledger, mend_journal
+from ablations.sweep.ledger import Ledger, mend_journal, open_storage
 from ablations.workspace import Workspace
 from tests.toy import write_project
 
@@ -34,7 +35,8 @@ def told(workspace: Workspace, study: Study, storage: str | None = None) -> Told
     place = storage or optuna.storages.journal.JournalFileBackend(str(workspace.journal))
     if not isinstance(place, str):
         place = optuna.storages.JournalStorage(place)  # type: ignore[assignment]
-    loaded = optuna.load_study(study_name=study.name, storage=place)
+    name = f"{study.name}-{workspace.id}" if storage else study.name
+    loaded = optuna.load_study(study_name=name, storage=place)
     return [
         (t.user_attrs["arm"], t.user_attrs["seed"], t.state.name, t.value) for t in loaded.trials
     ]
@@ -188,6 +190,43 @@ def test_a_database(toy: Study, workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         Ledger(toy, workspace, f"sqlite:///{tmp_path}/nowhere/optuna.db")
     assert str(caught.value.file) == "--storage"
+
+
+def test_a_database_that_goes_away(toy: Study, workspace: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "optuna.db"
+    ledger = Ledger(toy, workspace, f"sqlite:///{file}")
+    ledger.launch(first(toy), {})
+    with sqlite3.connect(file) as database:
+        database.execute("alter table trials rename to gone")
+    for step in (
+        lambda: ledger.launch(trials(toy)[1], {}),
+        lambda: ledger.finish(first(toy), None),
+    ):
+        with pytest.raises(InputError, match=r"has gone away \(run the same command again"):
+            step()
+    with sqlite3.connect(file) as database:
+        database.execute("alter table gone rename to trials")
+    Ledger(toy, workspace, f"sqlite:///{file}").replay(trials(toy), {first(toy).id: result()})
+    assert told(workspace, toy, f"sqlite:///{file}") == [("full", 0, "COMPLETE", 1.0)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:secret@127.0.0.1:9/optuna",
+        "postgresql+psycopg2://me:secret@127.0.0.1:9/optuna",
+    ],
+)
+def test_a_server_without_an_answer_or_without_a_driver(workspace: Workspace, url: str) -> None:
+    with pytest.raises(InputError) as caught:
+        open_storage(workspace, url)
+    told = str(caught.value)
+    assert "secret" not in told
+    assert told.startswith("--storage: postgresql+psycopg")
+    if "psycopg2" in url:
+        assert "psycopg2 is not installed: pip install 'ablations[postgres]'" in told
+    else:
+        assert "cannot be opened: " in told
 
 
 def test_overrides_that_json_does_not_hold(toy: Study, workspace: Workspace) -> None:

@@ -292,6 +292,89 @@ def test_a_server_that_goes_away_and_comes_back(
     assert running(workspace) == []
 
 
+@pytest.mark.parametrize("lost", ["create_run", "log_batch", "set_terminated"])
+def test_an_answer_that_is_lost(
+    toy: Study, workspace: Workspace, start: Start, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """The server does what it is asked, but nobody hears of it: nothing is there twice."""
+    trial = trials(toy)[0]
+    leave(workspace, trial, [0, 1], "running")
+    tracker = start()
+    if lost != "create_run":
+        mirror(tracker, {trial: "running"}, close=None)
+        leave(workspace, trial, [0, 1, 1, 2])
+    else:
+        mirror(tracker, {}, close=None)
+    real = getattr(MlflowClient, lost)
+
+    def deaf(*arguments: Any, **named: Any) -> None:
+        real(*arguments, **named)
+        raise ConnectionError("no answer")
+
+    state: State = "running" if lost == "create_run" else "done"
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, lost, deaf)
+        mirror(tracker, {trial: state}, close=None)
+        assert tracker.trouble == "ConnectionError: no answer"
+    leave(workspace, trial, [0, 1, 1, 2])
+    mirror(tracker, {trial: "done"})
+    assert tracker.trouble is None
+    (run,) = runs(workspace, "trial").values()
+    assert [step for step, _ in history(workspace, run)] == [0, 1, 2]
+    assert running(workspace) == []
+
+
+def test_runs_that_a_crash_left_twice(toy: Study, workspace: Workspace, start: Start) -> None:
+    trial = trials(toy)[0]
+    leave(workspace, trial, [0, 1])
+    mirror(start(), {trial: "done"}, close=None)
+    client = MlflowClient(workspace.tracking_uri)
+    for name in ("toy", "no-bias", "full · seed 0"):
+        run = runs(workspace)[name]
+        tags = {**run.data.tags, "mlflow.runName": f"the twin of {name}"}
+        client.create_run(run.info.experiment_id, tags=tags)
+    mirror(start(), {trial: "done"})
+    assert len(runs(workspace)) == 1 + 3 + 1
+    assert running(workspace) == []
+
+
+def test_a_run_that_somebody_deleted(toy: Study, workspace: Workspace, start: Start) -> None:
+    trial = trials(toy)[0]
+    leave(workspace, trial, [0, 1])
+    mirror(start(), {trial: "done"}, close=None)
+    client = MlflowClient(workspace.tracking_uri)
+    for run in runs(workspace).values():
+        client.delete_run(run.info.run_id)
+    tracker = start()
+    mirror(tracker, {trial: "done"})
+    assert tracker.trouble is None
+    assert len(runs(workspace)) == 1 + 3 + 1
+
+
+def test_two_workspaces_on_one_server(
+    toy: Study, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same study in both: each has its own runs, whatever crashes, in one experiment."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", workspace.tracking_uri)
+    other = Workspace(tmp_path / "other")
+    other.create()
+    trial = trials(toy)[0]
+    for place in (workspace, other):
+        leave(place, trial, [0, 1], "running")
+    first, second = Tracker(toy, workspace, ARMS), Tracker(toy, other, ARMS)
+    mirror(first, {trial: "running"}, close=None)
+    mirror(second, {trial: "running"}, close=None)
+    leave(other, trial, [0, 1])
+    mirror(Tracker(toy, other, ARMS), {trial: "done"})
+    client = MlflowClient(workspace.tracking_uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "toy"]
+    found = client.search_runs([experiment.experiment_id])
+    for place, status in ((workspace, "RUNNING"), (other, "FINISHED")):
+        mine = [run for run in found if run.data.tags["ablations.workspace"] == place.id]
+        assert [run.info.status for run in mine] == 5 * [status]
+    first.close("FINISHED")
+
+
 def test_a_server_that_never_comes_back(
     toy: Study, workspace: Workspace, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,14 @@
 """What a trial leaves in its folder, however it ends."""
 
 import csv
+import errno
 import json
 import math
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -144,6 +146,49 @@ def test_a_trial_that_cannot_be_built(unruly: Study, tmp_path: Path) -> None:
     assert str(outcome.error).endswith("model.init_args.hidden: expected int, got 'many'")
 
 
+def test_a_trial_without_memory_fails(unruly: Study, tmp_path: Path) -> None:
+    outcome = run_trial(order(unruly, tmp_path, act="memory"))
+    assert (outcome.status, outcome.error) == ("failed", "MemoryError")
+
+
+def test_a_full_disk_is_no_failure_of_the_trial(unruly: Study, tmp_path: Path) -> None:
+    outcome = run_trial(order(unruly, tmp_path / "training", act="full"))
+    assert outcome.status == "no space"
+    assert not (tmp_path / "training" / "failure.json").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr("ablations.sweep.trial.write_json", Mock(side_effect=full))
+        outcome = run_trial(order(unruly, tmp_path / "beginning"))
+    assert (outcome.status, outcome.error) == ("no space", str(full))
+
+
+def test_a_line_cut_off_by_a_kill_is_not_glued_to_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    file.write_text("epoch,step,name,value,time\n0,4,train/loss,0.5,1.0\n0,4,val/lo")
+    metrics = watch.MetricsFile(file)
+    metrics.note({"val/loss": 0.25}, 4, 0)
+    metrics.flush()
+    assert [row["name"] for row in rows_in(tmp_path)] == ["train/loss", "val/loss"]
+
+
+def test_progress_puts_the_end_off(
+    toy: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timer = Mock()
+    monkeypatch.setattr("ablations.sweep.trial.faulthandler", timer)
+    run_trial(replace(order(toy, tmp_path), timeout=1e-6))
+    told = timer.dump_traceback_later.call_args_list
+    # At the start, then at each of 3 epochs' 4 training and 2 validation batches, 2 sanity checks
+    # and 2 of the test.
+    assert len(told) == 1 + 3 * (4 + 2) + 2 + 2
+    assert [call.args for call in told] == [(60.0,)] + (len(told) - 1) * [(1e-6,)]
+    assert all(call.kwargs["exit"] for call in told)
+    timer.cancel_dump_traceback_later.assert_called_once_with()
+    assert not (tmp_path / "hang.txt").exists()
+    run_trial(order(toy, tmp_path))
+    assert len(timer.dump_traceback_later.call_args_list) == len(told)
+
+
 def test_a_trial_that_diverges(unruly: Study, tmp_path: Path) -> None:
     told = order(unruly, tmp_path, act="nan")
     overrides = {**told.recipe.overrides, "trainer": {"max_epochs": 50}}
@@ -229,6 +274,21 @@ def test_a_resumed_trial_is_bitwise_an_undisturbed_one(
         np.load(tmp_path / "resumed" / "predictions.npz") as two,
     ):
         assert np.array_equal(one["probabilities"], two["probabilities"])
+
+
+def test_a_preempted_trial_goes_on_where_it_was(unruly: Study, whole: Path, tmp_path: Path) -> None:
+    once = str(tmp_path / "told")
+    preempted = order(unruly, tmp_path / "trial", act="preempt", at=6, once=once)
+    assert run_trial(preempted).status == "preempted"
+    assert not (tmp_path / "trial" / "failure.json").exists()
+    saved = torch.load(tmp_path / "trial" / "checkpoint.ckpt", weights_only=True)
+    assert saved["global_step"] == 7
+    assert run_trial(preempted).status == "done"
+    result, expected = result_in(tmp_path / "trial"), result_in(whole)
+    assert (result["resumed"], result["steps"]) == (True, expected["steps"])
+    assert result["metrics"] == expected["metrics"] | {
+        name: result["metrics"][name] for name in ("process",)
+    }
 
 
 @pytest.mark.usefixtures("saving")
