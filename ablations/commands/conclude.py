@@ -41,17 +41,38 @@ def conclude(
         with phase(console, "writing the report ..."):
             artifacts += write_report(study, workspace, folder)
     sentences = {row.arm: arm_answer(table, row) for row in table.arms}
+    colours = arm_colours(study)
     summaries = [
-        {**_summary(arm), "sentence": sentences.get(arm["arm"], "the baseline")}
+        {
+            "arm": arm["arm"],
+            "verdict": arm["verdict"],
+            "sentence": sentences.get(arm["arm"], "the baseline"),
+            "colour": colours[arm["arm"]],
+            "numbers": _numbers(arm),
+        }
         for arm in to_dict(table)["arms"]
     ]
-    text = f"{answer(table)}\n\n{render(table, 'markdown')}"
-    tracker.conclude(summaries, text, artifacts)
+    tracker.conclude(summaries, answer(table), render(table, "markdown"), artifacts)
 
 
-def _summary(arm: Mapping[str, Any]) -> dict[str, Any]:
+def _numbers(arm: Mapping[str, Any]) -> dict[str, float | None]:
+    """An arm's numbers by the names that they have in MLflow, the same in every study.
+
+    What stands before the slash is a section of MLflow's charts, in order of the alphabet; a
+    comparison opens with the first name that all arms have.
+    """
     low, high = arm["interval"] or (None, None)
-    # MLflow's comparison opens with the first metric.
-    first = {"delta": arm["delta"], "interval_low": low, "interval_high": high}
-    kept = {k: v for k, v in arm.items() if k not in ("interval", "changes", "claim")}
-    return first | kept
+    return {
+        "delta/mean": arm["delta"],
+        "delta/low": low,
+        "delta/high": high,
+        "delta/p": arm["p"],
+        "delta/holm": arm["p_holm"],
+        "metric/mean": arm["mean"],
+        "metric/sd": arm["sd"],
+        "seeds/paired": arm["pairs"],
+        "seeds/failed": arm["failed"],
+        "seeds/diverged": arm["diverged"],
+        "seeds/detectable": arm["detectable"],
+        **{f"trial/{cost}": arm[cost] for cost in ("parameters", "flops", "seconds")},
+    }

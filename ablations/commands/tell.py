@@ -109,7 +109,7 @@ def compare_page(server: str, ids: tuple[str, dict[str, str]]) -> str:
     experiment, runs = ids
     asked = {"runs": list(runs.values()), "experiments": [experiment]}
     query = "&".join(f"{key}={quote(json.dumps(ids))}" for key, ids in asked.items())
-    return f"{server.rstrip('/')}/#/compare-runs?{query}"
+    return f"{server.rstrip('/')}/#/compare-runs?{query}&workflowType=machine_learning"
 
 
 def matrix(study: Study, workspace: Workspace) -> list[dict[str, Any]]:

@@ -90,10 +90,21 @@ class Tracker:
         self._thread.submit(self._sync, chosen)
 
     def conclude(
-        self, summaries: Sequence[Mapping[str, Any]], text: str, artifacts: Sequence[Path]
+        self,
+        summaries: Sequence[Mapping[str, Any]],
+        answer: str,
+        table: str,
+        artifacts: Sequence[Path],
     ) -> None:
-        """Write one summary run per arm, and the answer to the parent run."""
-        self._thread.submit(self._attempt, self._conclude, summaries, text, artifacts)
+        """Write one summary run per arm, the answer to the experiment, all of it to the parent run.
+
+        Args:
+            summaries: Of each arm its "arm", "verdict", "sentence", "colour" and "numbers" by name.
+            answer: The study's, in one sentence.
+            table: In Markdown, which may begin with the answer.
+            artifacts: Files that go with the parent run.
+        """
+        self._thread.submit(self._attempt, self._conclude, summaries, answer, table, artifacts)
 
     def close(self, status: str) -> None:
         """Wait until all is written, end the parent run, and remember that it was done."""
@@ -322,20 +333,30 @@ class Tracker:
             self._client.log_batch(run, metrics=metrics[start : start + 1000])
 
     def _conclude(
-        self, summaries: Sequence[Mapping[str, Any]], text: str, artifacts: Sequence[Path]
+        self,
+        summaries: Sequence[Mapping[str, Any]],
+        answer: str,
+        table: str,
+        artifacts: Sequence[Path],
     ) -> None:
         from mlflow.entities import Metric, RunTag
 
         now = int(1000 * time.time())
         for summary in summaries:
             run = self._memory["arms"][summary["arm"]]
-            numbers = {k: v for k, v in summary.items() if _is_number(v)}
+            numbers = {k: v for k, v in summary["numbers"].items() if _is_number(v)}
             metrics = [Metric(_name(k), float(v), now, 0) for k, v in numbers.items()]
-            verdict = RunTag(f"{_TAG}verdict", str(summary.get("verdict")))
-            note = RunTag("mlflow.note.content", str(summary.get("sentence", "")))
-            self._client.log_batch(run, metrics=metrics, tags=[verdict, note])
+            tags = {
+                f"{_TAG}verdict": summary["verdict"],
+                "mlflow.note.content": summary["sentence"],
+                "mlflow.runColor": summary["colour"],
+            }
+            tagged = [RunTag(key, value) for key, value in tags.items()]
+            self._client.log_batch(run, metrics=metrics, tags=tagged)
             self._client.set_terminated(run, "FINISHED")
-        self._client.set_tag(self._memory["parent"], "mlflow.note.content", text)
+        self._client.set_tag(self._memory["parent"], "mlflow.note.content", table)
+        told = f"{self.study.question} {answer}"
+        self._client.set_experiment_tag(self._memory["experiment"], "mlflow.note.content", told)
         for path in artifacts:
             self._client.log_artifact(self._memory["parent"], str(path))
 
@@ -396,7 +417,7 @@ def _seconds(result: Mapping[str, Any]) -> list[Any]:
     from mlflow.entities import Metric
 
     moment = _moment(result)
-    return [Metric("seconds", float(result["seconds"]), moment, 0)] if result else []
+    return [Metric("trial/seconds", float(result["seconds"]), moment, 0)] if result else []
 
 
 def _tags_at_end(state: State, result: Mapping[str, Any]) -> dict[str, str]:

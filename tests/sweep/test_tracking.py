@@ -142,7 +142,7 @@ def test_what_is_mirrored(toy: Study, workspace: Workspace, start: Start) -> Non
     assert done.data.tags["mlflow.source.git.commit"] == "abc"
     assert done.data.tags["ablations.dirty"] == "false"
     assert bare.data.params["model.bias"] == "False"
-    assert done.data.metrics["seconds"] == 2.5
+    assert done.data.metrics["trial/seconds"] == 2.5
     assert history(workspace, done) == [(0, 0.0), (1, 0.1), (2, 0.2)]
     assert done.info.start_time == 1_000_000
     client = MlflowClient(workspace.tracking_uri)
@@ -260,7 +260,7 @@ def test_a_lost_memory(toy: Study, workspace: Workspace, start: Start) -> None:
     assert {name: run.info.run_id for name, run in runs(workspace).items()} == before
     for run in runs(workspace, "trial").values():
         assert history(workspace, run) == [(0, 0.0), (1, 0.1)]
-        assert len(history(workspace, run, "seconds")) == 1
+        assert len(history(workspace, run, "trial/seconds")) == 1
     assert running(workspace) == []
 
 
@@ -396,18 +396,23 @@ def test_a_server_that_never_comes_back(
 
 def test_the_answer(toy: Study, workspace: Workspace, start: Start, tmp_path: Path) -> None:
     tracker = start()
-    numbers = {"n": 3, "mean": 1.5, "delta": None, "p": float("nan"), "verdict": "worse"}
+    numbers = {"seeds/paired": 3, "delta/mean": 1.5, "delta/low": None, "delta/p": float("nan")}
     (tmp_path / "table.md").write_text("a table")
-    summary = {"arm": "no-bias", "interval_low": -1.0, **numbers}
-    tracker.conclude([summary], "It matters.", [tmp_path / "table.md"])
+    summary = {"arm": "no-bias", "verdict": "worse", "sentence": "It matters.", "colour": "#123456"}
+    artifacts = [tmp_path / "table.md"]
+    tracker.conclude([summary | {"numbers": numbers}], "It does.", "**It does.**", artifacts)
     tracker.close("FINISHED")
     assert tracker.trouble is None
     arm = runs(workspace)["no-bias"]
-    assert arm.data.metrics == {"n": 3.0, "mean": 1.5, "interval_low": -1.0}
+    assert arm.data.metrics == {"seeds/paired": 3.0, "delta/mean": 1.5}
     assert arm.data.tags["ablations.verdict"] == "worse"
+    assert arm.data.tags["mlflow.note.content"] == "It matters."
+    assert arm.data.tags["mlflow.runColor"] == "#123456"
     (parent,) = runs(workspace, "study").values()
-    assert parent.data.tags["mlflow.note.content"] == "It matters."
+    assert parent.data.tags["mlflow.note.content"] == "**It does.**"
     client = MlflowClient(workspace.tracking_uri)
+    experiment = client.get_experiment_by_name("toy")
+    assert experiment.tags["mlflow.note.content"] == f"{toy.question} It does."
     assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["table.md"]
     assert (workspace.artifacts / "toy" / parent.info.run_id / "artifacts" / "table.md").exists()
 
