@@ -267,9 +267,14 @@ def report(
         bool,
         typer.Option("--all", help="Every study of the workspace, beside the paper's claims."),
     ] = False,
+    each: Annotated[
+        bool,
+        typer.Option("--each", help="With --all: also each one's report and tables, and an index."),
+    ] = False,
 ) -> None:
     """Write the executed notebook and one HTML page that needs no network."""
     from ablations.commands.stages import variants
+    from ablations.results.index import write_folder
     from ablations.results.notebook import write_report
     from ablations.results.overview import write_overview
     from ablations.sweep.progress import phase
@@ -277,12 +282,16 @@ def report(
     console = _console()
     if every is (study is not None):
         raise InputError("give either a study or --all", key="report")
+    if each and not every:
+        raise InputError("goes with --all", file="--each")
     with phase(console, "writing the report ..."):
-        if study is None:
+        if each:
+            written = write_folder(Workspace(workspace), out)
+        elif study is None:
             written = list(write_overview(Workspace(workspace), out))
         else:
             loaded, place = _recorded(study, workspace)
-            reports = (write_report(each, place, out) for _, each in variants(loaded, place))
+            reports = (write_report(one, place, out) for _, one in variants(loaded, place))
             written = [path for paths in reports for path in paths]
     for path in written:
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)

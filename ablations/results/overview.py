@@ -99,13 +99,18 @@ def build(workspace_folder: str) -> Any:
     )
 
 
-def summary_html(answers: Sequence[Answered], rows: Sequence[ClaimRow]) -> str:
-    """How many studies, and how many claims stand how, in one sentence."""
+def summary(answers: Sequence[Answered], rows: Sequence[ClaimRow]) -> str:
+    """How many studies, and how many claims stand how."""
     counts = {stand: sum(row.stand == stand for row in rows) for stand in get_args(Stand)}
     told = ", ".join(f"{count} {stand}" for stand, count in counts.items() if count)
     studies = f"{len(answers)} {'study' if len(answers) == 1 else 'studies'}"
     claims = f"Claims of papers: {told}." if told else "No study here names a paper's claim."
-    return f'<p class="answer">{studies}. {claims}</p>'
+    return f"{studies}. {claims}"
+
+
+def summary_html(answers: Sequence[Answered], rows: Sequence[ClaimRow]) -> str:
+    """The same as a paragraph."""
+    return f'<p class="answer">{html.escape(summary(answers, rows))}</p>'
 
 
 def stands_html(rows: Sequence[ClaimRow]) -> str:
@@ -191,14 +196,16 @@ def claims_figure(rows: Sequence[ClaimRow]) -> Figure | None:
 
 def _in_points(each: ClaimRow) -> bool:
     row = each.row
-    if row is None or each.answer is None or not row.pairs or row.metric.threshold:
+    if row is None or each.answer is None or each.stand not in _SIGNS:
+        return False
+    if not row.pairs or row.metric.threshold:
         return False
     return is_percentage(row.metric.name, [r.mean for r in each.answer.table.rows])
 
 
 def _claim_row(axes: Axes, each: ClaimRow, y: int) -> None:
     row = each.row
-    if row is None or each.stand == "not run":
+    if row is None or each.stand not in _SIGNS:
         return
     marker, colour = _SIGNS[each.stand]
     for beside in each.beside:

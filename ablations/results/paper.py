@@ -1,5 +1,6 @@
 """A paper's claims beside what the studies of a workspace found: a row per claim and arm."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ from ablations.results.numbers import duration, signed
 from ablations.results.rows import DeltaTable, Row
 from ablations.results.scale import delta_interval_text, delta_text, margin_text
 from ablations.results.tables import study_table
-from ablations.results.wording import digits_for
+from ablations.results.wording import count, digits_for
 from ablations.study import InputError, Study, load_study, shipped_configs
 from ablations.workspace import Workspace
 
-Stand = Literal["agrees", "disagrees", "undecided", "not run"]
+Stand = Literal["agrees", "disagrees", "undecided", "not comparable", "not run"]
 PAPER = "alexnet"
 _DATA = {
     "digits": "digits",
@@ -63,7 +64,8 @@ class ClaimRow:
 
     Attributes:
         beside: Others' figures for the same component.
-        stand: Whether our sign is the paper's.
+        stand: Whether our sign is the paper's; not comparable where the paper says nothing of what
+            was measured.
         why: What that rests on, in a few words.
     """
 
@@ -180,7 +182,7 @@ def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
     if not row.pairs:
         return "undecided", "no seed has a value in both arms"
     if not sign:
-        return "undecided", f"the paper says nothing of {row.metric.name}"
+        return "not comparable", f"the paper says nothing of {row.metric.name}"
     if row.verdict == "equivalent" and not row.p_holm < 0.05:
         if figure is None or abs(figure.number) > margin:
             return "disagrees", f"equivalent within {room}"
@@ -191,7 +193,7 @@ def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
     why = {
         "agrees": "the sign is the paper's",
         "disagrees": "the sign is the other one",
-        "undecided": f"zero is not excluded after {row.pairs} seeds",
+        "undecided": f"zero is not excluded after {count(row.pairs, 'seed')}{_seen(row, answer)}",
     }[found.sign]
     if found.ratio is not None:
         why += f"; {found.ratio:.2g} times its size"
@@ -200,6 +202,13 @@ def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
     if answer.table.unfinished:
         why += f"; {answer.table.unfinished} trials still to come"
     return found.sign, why
+
+
+def _seen(row: Row, answer: Answered) -> str:
+    seen = row.judgement.detectable
+    if row.metric.threshold is not None or not math.isfinite(seen):
+        return ""
+    return f", which see ±{seen:.{digits_for(answer.table)}f} with 80% power"
 
 
 def shown(rows: Sequence[ClaimRow]) -> pd.DataFrame:
