@@ -17,7 +17,7 @@ from ablations.results.rows import DeltaTable, Row
 from ablations.results.sections import Section, plain
 from ablations.results.statistics import ALPHA, Delta, Interval
 from ablations.study import Study
-from ablations.study.yamlfile import flatten
+from ablations.study.yamlfile import flatten, merge
 
 Sign = Literal["agrees", "disagrees", "undecided"]
 
@@ -72,12 +72,13 @@ def single_run_half_width(sd: float, level: float = 0.95) -> float:
 
 
 def differing(settings: Mapping[str, Any], study: Study) -> dict[str, tuple[Any, Any]]:
-    """The settings in which a study's base is not the paper's: for each ours and theirs.
+    """The settings in which a study's baseline is not the paper's: for each ours and theirs.
 
     A setting is named by the last part of its key, or all of it. A path counts by its last part,
-    and of a list any is right. One that the base does not set is None.
+    and of a list any is right. One that is not set is None.
     """
-    written = flatten(dict(study.base_config))
+    baseline = study.arm(study.baseline).overrides
+    written = flatten(merge(dict(study.base_config), dict(baseline)))
     found = {}
     for name, theirs in settings.items():
         ours = [v for key, v in written.items() if f".{key}".endswith(f".{name}")]
@@ -89,7 +90,7 @@ def differing(settings: Mapping[str, Any], study: Study) -> dict[str, tuple[Any,
 
 
 def what_differs(claim: Claim, study: Study) -> str:
-    """What of a study's base is not the paper's, in words."""
+    """What of a study's baseline is not the paper's, in words."""
     # What the base leaves to a class's default is not known here.
     other = {k: pair for k, pair in differing(claim.setup, study).items() if pair[0] is not None}
     found = (differing(claim.same_data, study) | other).items()

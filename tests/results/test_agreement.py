@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -112,3 +113,10 @@ def test_shipped_studies_of_the_papers_data_are_told_from_others(tmp_path):
     assert differing(claim.same_data, load_study("imagenet-lrn")) == {}
     assert set(differing(claim.same_data, load_study("lrn"))) == {"path", "image_size"}
     assert set(differing(claim.setup, load_study("lrn"))) == {"max_epochs", "width"}
+
+
+def test_what_the_baseline_arm_sets_differs_too(tmp_path):
+    study = write_study(tmp_path, ["full", "off"])
+    arms = [replace(study.arms[0], overrides={"trainer": {"max_epochs": 3}}), study.arms[1]]
+    found = differing({"max_epochs": 90, "limit": None}, replace(study, arms=tuple(arms)))
+    assert found == {"max_epochs": (3, 90)}
