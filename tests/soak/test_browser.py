@@ -1,8 +1,6 @@
 """MLflow's pages as a person sees them, driven in a headless Chromium."""
 
-import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.soak.command import ablate, start
+from tests.soak.command import ablate, family, start
 from tests.toy import write_project
 
 if TYPE_CHECKING:
@@ -32,7 +30,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     try:
         yield _addresses(server) | {"table": ablate(folder, "table", "toy.yaml")}
     finally:
-        os.kill(server.pid, signal.SIGINT)
+        # Not Ctrl-C, which a test run in the background of a shell would ignore.
+        for process in family(server):
+            process.terminate()
         server.communicate(timeout=30)
 
 
