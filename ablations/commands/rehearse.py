@@ -4,9 +4,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from rich.console import Console
 
-from ablations.study import Study
+from ablations.study import Study, trials
 from ablations.study.tuning import probes, told_in_space, tuned_arms
 from ablations.sweep.executors import LocalExecutor
 from ablations.sweep.progress import phase
@@ -79,3 +80,21 @@ class Rehearsing:
         }
         known = self.workspace.arms(study.name)
         return {arm.name: learned.get(arm.name, known.get(arm.name)) for arm in study.arms}
+
+
+def told_by_trials(study: Study, workspace: Workspace) -> dict[str, Any]:
+    """The same of arms whose trials another study trained, as far as these tell: no flops."""
+    from ablations.sweep.rehearsal import changes
+
+    configs: dict[str, Any] = {}
+    told: dict[str, Any] = {}
+    for trial in trials(study):
+        file = workspace.trial_folder(trial.id) / "config.yaml"
+        result = workspace.result(trial.id)
+        if trial.seed == study.seeds[0] and result is not None and file.is_file():
+            configs[trial.arm] = yaml.safe_load(file.read_text(encoding="utf-8"))
+            told[trial.arm] = {"parameters": result["parameters"], "flops": None}
+    if study.baseline not in configs:
+        return {}
+    baseline = configs[study.baseline]
+    return {name: {"changes": changes(configs[name], baseline)} | told[name] for name in told}

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ablations.commands.conclude import conclude
 from ablations.commands.options import Options
-from ablations.commands.rehearse import Rehearsing
+from ablations.commands.rehearse import Rehearsing, told_by_trials
 from ablations.commands.stages import (
     OWN,
     planned,
@@ -244,8 +244,11 @@ def _part(
     from ablations.sweep.tracking import Tracker
 
     workspace.record_study(study)
-    learned = arms.get(study.name, {}).items()
-    if known := {name: each for name, each in learned if each is not None}:
+    learned = {name: each for name, each in arms.get(study.name, {}).items() if each is not None}
+    known = learned or workspace.arms(study.name)
+    if any(arm.name not in known for arm in study.arms):
+        known = {**told_by_trials(study, workspace), **known}
+    if known:
         write_json(workspace.study_folder(study.name) / "arms.json", known)
     plan = trials(study)
     ledger = Ledger(study, workspace, storage)

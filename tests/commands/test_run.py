@@ -103,6 +103,21 @@ class Fails(TwoClasses):
 """
 
 
+def test_a_study_of_others_trials_tells_what_its_arms_change(
+    ablate: Ablate, tmp_path: Path
+) -> None:
+    study = write_project(tmp_path)
+    ablate(*RUN)
+    study.with_name("loss.yaml").write_text(study.read_text().replace("test/error", "test/loss"))
+    told = ablate("run", "loss.yaml", "--no-report")
+    assert (told.code, told.errors) == (0, []) and "0 trials to run" in told.out
+    first, second = rows(ablate), rows(ablate, "loss.yaml")
+    for row in (first, second):
+        assert row["no-bias"]["changes"] == {"model.init_args.bias": [True, False]}
+        assert row["full"]["changes"] == {}
+    assert [row["parameters"] for row in second.values()] == [82, 82, 64]
+
+
 def test_fail_fast(ablate: Ablate, tmp_path: Path) -> None:
     arms = {"full": {}, "fails": {"model.class_path": "fails_late.Fails"}}
     write_project(tmp_path, arms=arms, seeds=3)
