@@ -198,6 +198,10 @@ class Workspace:
         result: dict[str, Any] | None = read_json(self.trial_folder(trial) / "result.json")
         return result
 
+    def has_results(self, study: Study) -> bool:
+        """Whether any trial of a study has finished here."""
+        return any(self.result(trial.id) is not None for trial in trials(study))
+
     def states(self, ids: set[str]) -> dict[str, State]:
         """The state of each trial."""
         since = self.busy_since()

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 
 from ablations import __version__
-from ablations.study import InputError, Study
+from ablations.study import InputError, Study, load_study
 from ablations.workspace import Workspace, write_atomic
 
 # Its functions have no types.
@@ -104,8 +104,12 @@ def write_report(study: Study, workspace: Workspace, out: Path) -> tuple[Path, P
     folder = workspace.study_folder(study.name)
     if not folder.is_dir():
         raise InputError("the workspace has no trials of this study yet", file=study.file)
-    workspace.record_study(study)
     study_file = folder / "study.yaml"
+    other = study_file.is_file() and not workspace.has_results(study)
+    if other and workspace.has_results(load_study(study_file)):
+        told = f"what was run under this name is another study; report {study_file} instead"
+        raise InputError(told, file=study.file)
+    workspace.record_study(study)
 
     def made(workspace_folder: str) -> Any:
         return build(study, _relative(study_file, out), workspace_folder)
