@@ -128,8 +128,13 @@ def own_settings_file(raw: Mapping[str, Any], own: Study) -> dict[str, Any]:
 def _metric_key(metric: Metric | None) -> dict[str, Any]:
     if metric is None:
         return {}
+    first, *_ = plain = [{"name": name, "mode": metric.mode} for name in metric.needs]
+    if metric.gap:
+        return {"metric": {"gap": plain}}
+    if metric.early:
+        return {"metric": {"early": {"metric": first, "epoch": metric.early[1]}}}
     if metric.threshold is None:
-        return {"metric": {"name": metric.name, "mode": metric.mode}}
+        return {"metric": first}
     crossed = metric.threshold
     side = {"above" if crossed.above else "below": crossed.level}
     return {"metric": {"epochs_to": {"metric": crossed.metric, **side}}}
