@@ -58,7 +58,8 @@ def trial_frame(study: Study, workspace: Workspace) -> pd.DataFrame:
     results |= {trial: workspace.result(trial) for trial in just}
     rows = [_row(study, workspace, t, states.get(t.id), results[t.id]) for t in planned]
     frame = pd.DataFrame(rows)
-    frame = frame.assign(compared=frame["value"], time=np.nan)
+    frame = frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
+    frame = frame.assign(compared=frame["value"])
     asked = dict.fromkeys([*(study.metric_of(arm.name) for arm in study.arms), *study.beside])
     if any(metric.threshold or metric.early for metric in asked):
         done = frame[frame["state"] == "done"].drop_duplicates("trial")
@@ -74,7 +75,7 @@ def trial_frame(study: Study, workspace: Workspace) -> pd.DataFrame:
         elif metric.gap:
             first, second = (metric_column(frame, name) for name in metric.gap)
             _add(frame, study, metric, first - second)
-    return frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
+    return frame
 
 
 def _row(

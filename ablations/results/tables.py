@@ -47,7 +47,10 @@ def study_table(study: Study, workspace: Workspace) -> DeltaTable:
         claims=study_claims(study),
         looks=read_looks(study, workspace),
     )
-    return replace(table, sections=supplements(study, workspace, frame, table))
+    sections = supplements(study, workspace, frame, table)
+    first, *rest = table.notes
+    brief = (section.brief for section in sections if section.brief)
+    return replace(table, sections=sections, notes=(first, *brief, *rest))
 
 
 def delta_table(
