@@ -156,6 +156,8 @@ def main() -> None:
         if not installed(CONTENDERS[name][2]):
             print(f"skipped: {name} needs pip install 'ablations[bench]'")
             names.remove(name)
+    if not names or asked.rounds < 1:
+        return
     spec = specification(asked.trials, asked.epochs)
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     errors: dict[str, list[float]] = {}
