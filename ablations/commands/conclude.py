@@ -74,5 +74,6 @@ def _numbers(arm: Mapping[str, Any]) -> dict[str, float | None]:
         "seeds/failed": arm["failed"],
         "seeds/diverged": arm["diverged"],
         "seeds/detectable": arm["detectable"],
+        **{f"delta/of {beside['metric']}": beside["delta"] for beside in arm["beside"]},
         **{f"trial/{cost}": arm[cost] for cost in ("parameters", "flops", "seconds")},
     }

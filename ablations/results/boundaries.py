@@ -17,6 +17,7 @@ Spending = Literal["pocock", "obrien-fleming"]
 # Two-sided levels that boundaries are made for, with 5% and 10% among them.
 LEVELS: NDArray[np.float64] = 0.10 * 2.0 ** (np.arange(-48, 13) / 4)
 _PATHS = 2**19
+_FLIPS = 2**14
 _SEED = 2012
 
 
@@ -117,6 +118,65 @@ def _quantiles(
     return found
 
 
+@lru_cache(maxsize=256)
+def flip_boundaries(
+    differences: tuple[float, ...],
+    counts: tuple[int, ...],
+    fractions: tuple[float, ...],
+    spending: Spending = "pocock",
+) -> NDArray[np.float64]:
+    """The same for the sign-flip test: c[level, look] that |sum of the differences| is to reach.
+
+    In place of normal samples the differences themselves, each path with signs of its own. What
+    was observed is one of the paths, so that the test errs no more often than planned however few
+    they are, and however many sums are tied (Phipson and Smyth 2010, doi:10.2202/1544-6115.1585).
+
+    Args:
+        differences: In the order of the seeds, all that there are by the last look.
+        counts: How many of them there are at each look.
+        fractions: As of :func:`boundaries`.
+        spending: As of :func:`spent`.
+    """
+    rng = np.random.default_rng(_SEED)
+    d = np.asarray(differences)
+    scale = float(np.abs(d).sum()) or 1.0
+    found = np.full((len(LEVELS), len(counts)), np.inf)
+    total = np.zeros(_FLIPS)
+    crossed = np.full(_FLIPS, len(LEVELS), dtype=np.int8)
+    before = 0
+    for look, (n, fraction) in enumerate(zip(counts, fractions, strict=True)):
+        signs = 2.0 * rng.integers(0, 2, (_FLIPS, n - before)) - 1
+        signs[0] = 1
+        total += signs @ d[before:n]
+        before = n
+        reached = np.round(np.abs(total) / scale, 9)  # sums that differ by rounding are tied
+        allowed = (spent(LEVELS, fraction, spending) * _FLIPS).astype(int)
+        c = np.minimum.accumulate(_beyond(reached, crossed, allowed))
+        found[:, look] = c * scale
+        now = len(LEVELS) - np.searchsorted(c[::-1], reached, side="right")
+        np.minimum(crossed, now.astype(np.int8), out=crossed)
+    found.flags.writeable = False
+    return found
+
+
+def _beyond(
+    reached: NDArray[np.float64], crossed: NDArray[np.int8], allowed: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """For each level a value that no more than allowed in all, less what has crossed, exceed."""
+    order = np.argsort(-reached, kind="stable")
+    ordered, standing = reached[order], crossed[order]
+    gone = np.searchsorted(np.sort(crossed), np.arange(len(allowed)), side="right")
+    found = np.full(len(allowed), np.inf)
+    for level, (most, dead) in enumerate(zip(allowed, gone, strict=True)):
+        alive = ordered[: most + 1][standing[: most + 1] > level]
+        if most > dead:
+            # Between what may not cross and the next that may: ties cross together or not at all.
+            first = alive[most - dead]
+            above = alive[alive > first]
+            found[level] = (above[-1] + first) / 2 if len(above) else np.inf
+    return found
+
+
 def critical(c: NDArray[np.float64], level: float) -> float:
     """The boundary at any level, from those of LEVELS at one look; infinite below the least."""
     with np.errstate(divide="ignore"):
@@ -134,3 +194,13 @@ def repeated_p(c: NDArray[np.float64], t: float) -> float:
         return 1.0
     found = np.interp(1 / abs(t), 1 / c, np.log(LEVELS), right=0.0)
     return float(np.exp(found))
+
+
+def repeated_flip_p(c: NDArray[np.float64], total: float) -> float:
+    """The same for a sum and :func:`flip_boundaries`: never under the least level that it reached.
+
+    Sums come in steps, so that nothing is read between two levels.
+    """
+    reached = np.flatnonzero(abs(total) >= c)
+    # A level that is reached counts as passed.
+    return float(np.nextafter(LEVELS[reached[0]], 0)) if total and len(reached) else 1.0

@@ -12,7 +12,7 @@ from ablations.results.planning import MOST_SEEDS
 from ablations.results.rows import Caution, Row
 from ablations.results.scale import margin_text
 from ablations.results.verdicts import Flag
-from ablations.results.wording import count, digits_of, listed
+from ablations.results.wording import count, data_of, digits_of, listed
 from ablations.study import Study
 
 _FLAGS: dict[Flag, str] = {
@@ -62,7 +62,7 @@ def _of_intervals(study: Study, rows: Sequence[Row]) -> Iterator[str]:
         how += ", repeated so that it holds at every planned look"
     tested = sum(math.isfinite(row.p_holm) for row in arms)
     holm = f" Holm: p corrected for {count(tested, 'comparison')}." if tested else ""
-    yield f"Interval: 95%, {how}: new seeds, this test set.{holm}"
+    yield f"Interval: 95%, {how}: new seeds, {data_of(study.metric)}.{holm}"
     if study.margin is None:
         yield "The study states no margin, so that no arm can be equivalent."
     found = sorted((r.delta.correlation, r.arm) for r in arms if math.isfinite(r.delta.correlation))

@@ -79,6 +79,10 @@ class Claim:
 def _keys(metric: Metric) -> list[str]:
     if metric.threshold:
         return [metric.name, "epochs"]
+    if metric.gap:
+        return [metric.name, "gap"]
+    if metric.early:
+        return [metric.name, metric.logged]
     *group, last = metric.name.split("/")
     return [metric.name, "" if group == ["train"] else last, ""]
 

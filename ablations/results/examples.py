@@ -88,11 +88,12 @@ def noise_section(study: Study, workspace: Workspace, digits: int) -> Section | 
         workspace: Its trials.
         digits: Decimals of the metric.
     """
-    rows, values = [], []
+    rows, values, brief = [], [], []
     for arm in study.arms:
         found = crossed(study, workspace, arm.name)
         if found is None or not found.se:
             continue
+        brief.append(f"{arm.name} {interval_text(found.interval, digits)}")
         shares = (found.seeds, found.examples, found.interaction)
         rows.append(
             (
@@ -124,10 +125,15 @@ def noise_section(study: Study, workspace: Workspace, digits: int) -> Section | 
         words=("arm",),
         notes=(
             "The deltas above are for new seeds on this test set; these are for new test examples "
-            "as well, from the crossed analysis of variance of the stored predictions.",
+            "as well, from the crossed analysis of variance of the stored predictions"
+            f"{', and not widened for the planned looks' * (study.plan is not None)}.",
             "Of the variance of the delta, more seeds would shrink the share of seeds, more test "
             "examples that of examples, either the rest.",
         ),
         values=tuple(values),
         report_only=True,
+        # No interval for both holds at every planned look.
+        brief=""
+        if study.plan
+        else f"For new seeds and new test examples alike, crossed: {'; '.join(brief)}.",
     )

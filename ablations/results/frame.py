@@ -41,9 +41,9 @@ def trial_frame(study: Study, workspace: Workspace) -> pd.DataFrame:
 
     Columns: study, arm, seed, trial (its id), state, value, compared, time, seconds, epochs,
     stopped_early, steps, parameters, flops, commit, dirty, started and finished (ISO 8601), error
-    (of a failed trial), and ``metrics.<name>`` for whatever was logged. `value` is the arm's
-    metric, NaN unless the trial is done: what a diverged trial reports is in its metrics alone.
-    Arms that share a trial have a row each.
+    (of a failed trial), and ``metrics.<name>`` for whatever was logged, and for metrics of the
+    study that are made of it. `value` is the arm's metric, NaN unless the trial is done: what a
+    diverged trial reports is in its metrics alone. Arms that share a trial have a row each.
 
     For a metric that is the time to a threshold, `time` is the first crossing in epochs, infinity
     where there is none, and `value` the same censored at the budget: the fewest epochs after which
@@ -58,14 +58,24 @@ def trial_frame(study: Study, workspace: Workspace) -> pd.DataFrame:
     results |= {trial: workspace.result(trial) for trial in just}
     rows = [_row(study, workspace, t, states.get(t.id), results[t.id]) for t in planned]
     frame = pd.DataFrame(rows)
-    frame = frame.assign(compared=frame["value"], time=np.nan)
-    asked = {m for a in study.arms for m in (study.metric_of(a.name), *study.beside) if m.threshold}
-    if asked:
+    frame = frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
+    frame = frame.assign(compared=frame["value"])
+    asked = dict.fromkeys([*(study.metric_of(arm.name) for arm in study.arms), *study.beside])
+    if any(metric.threshold or metric.early for metric in asked):
         done = frame[frame["state"] == "done"].drop_duplicates("trial")
         log = curves(done, workspace).sort_values("epoch")
-        for metric in asked:
+    for metric in asked:
+        if metric.threshold:
             _add_times(frame, study, metric, log)
-    return frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
+        elif metric.early:
+            curve, epoch = metric.early
+            there = log[(log["name"] == curve) & (log["epoch"] == epoch - 1)]
+            found = frame["trial"].map(there.set_index("trial")["value"].to_dict()).astype(float)
+            _add(frame, study, metric, found)
+        elif metric.gap:
+            first, second = (metric_column(frame, name) for name in metric.gap)
+            _add(frame, study, metric, first - second)
+    return frame
 
 
 def _row(
@@ -113,11 +123,26 @@ def _add_times(frame: pd.DataFrame, study: Study, metric: Metric, log: pd.DataFr
     late = np.isinf(time)
     budget = frame["epochs"][late].min() if late.any() else frame["epochs"].max()
     value = time.clip(upper=budget)
-    frame[METRIC_PREFIX + metric.name] = value
-    mine = np.array([study.metric_of(arm) == metric for arm in frame["arm"]])
+    mine = _add(frame, study, metric, value)
     frame.loc[mine, "time"] = time[mine]
-    frame.loc[mine, "value"] = value[mine]
     frame.loc[mine, "compared"] = np.log(value[mine])
+
+
+def _add(
+    frame: pd.DataFrame, study: Study, metric: Metric, value: "pd.Series[float]"
+) -> "pd.Series[bool]":
+    """A made metric of every trial, in place; whose arms are judged by it."""
+    frame[METRIC_PREFIX + metric.name] = value
+    mine = frame["arm"].map(lambda arm: study.metric_of(arm) == metric)
+    value = value.where(frame["state"] == "done")
+    frame.loc[mine, "value"] = frame.loc[mine, "compared"] = value[mine]
+    return mine
+
+
+def metric_column(frame: pd.DataFrame, name: str) -> "pd.Series[float]":
+    """What every trial ended with of a metric, NaN where it has none."""
+    column = METRIC_PREFIX + name
+    return frame[column] if column in frame else pd.Series(np.nan, frame.index)
 
 
 def _number(value: Any) -> float:

@@ -1,5 +1,6 @@
 """The effect tables of a study whose arms are a two-level design."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from ablations.results.numbers import p_text
 from ablations.results.scale import delta_interval_text, delta_text
 from ablations.results.sections import Section, plain
 from ablations.results.statistics import Delta, holm, paired_delta
-from ablations.results.wording import listed
+from ablations.results.wording import count, data_of, listed
 from ablations.study import Metric, Study
 from ablations.study.fractional import Fraction, fraction
 
@@ -44,6 +45,10 @@ def effect_sections(study: Study, frame: pd.DataFrame, digits: int) -> tuple[Sec
         verb = "has" if len(many) == 1 else "have"
         told = f"No effect table: {listed(many)} {verb} more than two levels."
         return (Section("effects", "Effects", (), (), (), (told,), ()),)
+    late = int(frame["time"].eq(math.inf).sum())
+    if late:
+        told = f"No effect table: {count(late, 'trial')} never crossed, so contrasts are unknown."
+        return (Section("effects", "Effects", (), (), (), (told,), ()),)
     show = _Texts(study.metric, digits)
     matrix = compared_by_seed(frame)
     order = cells_order([arm.levels for arm in study.arms], design)
@@ -73,7 +78,8 @@ def _effects(found: tuple[Effect, ...], design: Fraction, show: _Texts, seeds: i
     said = [
         "An effect is the mean over the cells where the factor is stripped less the mean where it "
         "is not, per seed; of two factors, half of how much one's effect grows when the other is "
-        f"stripped. Interval: 95%, t over {found[0].delta.n} seeds; Holm over {len(found)} effects."
+        f"stripped. Interval: 95%, t over {found[0].delta.n} seeds: new seeds, "
+        f"{data_of(show.metric)}; Holm over {len(found)} effects."
     ]
     if design.resolution is not None:
         said.append(
@@ -130,7 +136,8 @@ def _interactions(cells: pd.DataFrame, design: Fraction, show: _Texts) -> Sectio
         ("removing",),
         (
             "Interaction: what removing the factor does in the full model, less what it does "
-            "where it is the only one, per seed.",
+            f"where it is the only one, per seed. Interval: 95%, t: new seeds, "
+            f"{data_of(show.metric)}.",
         ),
         tuple(
             {

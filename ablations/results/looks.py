@@ -1,6 +1,7 @@
 """Looks at the verdicts of a study: those that it plans, and those that were made."""
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +40,7 @@ def standings(study: Study, frame: pd.DataFrame) -> dict[str, Standing]:
         return {}
     ended = {arm.name: _ended(study, frame[frame["arm"] == arm.name]) for arm in study.arms}
     baseline = ended.pop(study.baseline)
+    base_late = baseline["time"].eq(math.inf).reindex(list(study.seeds), fill_value=False)
     return decide(
         {name: trials["compared"] for name, trials in ended.items()},
         baseline["compared"],
@@ -46,6 +48,11 @@ def standings(study: Study, frame: pd.DataFrame) -> dict[str, Standing]:
         {name: study.metric_of(name).mode for name in ended},
         study.margin,
         {name: trials["state"] == "diverged" for name, trials in ended.items()},
+        late={
+            name: pd.DataFrame({"arm": trials["time"].eq(math.inf), "baseline": late})
+            for name, trials in ended.items()
+            for late in [base_late.reindex(trials.index)]
+        },
     )
 
 

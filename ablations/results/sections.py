@@ -23,6 +23,7 @@ class Section:
         notes: Sentences below.
         values: Full precision, None for what is not finite.
         report_only: Left out on a terminal and in Markdown.
+        brief: A sentence that stands below the delta table itself.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Section:
     notes: tuple[str, ...]
     values: Sequence[Mapping[str, Any]]
     report_only: bool = False
+    brief: str = ""
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ablations.results.boundaries import Spending, boundaries, critical, repeated_p
+from ablations.results.boundaries import (
+    Spending,
+    boundaries,
+    critical,
+    flip_boundaries,
+    repeated_flip_p,
+    repeated_p,
+)
 from ablations.results.statistics import (
     ALPHA,
     MIN_PAIRS_FOR_VERDICT,
@@ -21,6 +28,7 @@ from ablations.results.statistics import (
     holm,
     paired_delta,
 )
+from ablations.results.threshold import bound_of, censored
 from ablations.results.verdicts import Judgement, judgement
 
 
@@ -55,6 +63,7 @@ def decide(
     margin: float | None = None,
     diverged: Mapping[str, ArrayLike] | None = None,
     spending: Spending = "pocock",
+    late: Mapping[str, ArrayLike] | None = None,
 ) -> dict[str, Standing]:
     """Replay every look that all open arms have reached.
 
@@ -72,18 +81,24 @@ def decide(
         margin: Smaller differences are equivalent; None: no arm is.
         diverged: For each arm whether its trial of a seed diverged, aligned with its values.
         spending: How the error is spent over the looks.
+        late: For each arm (seeds, 2): whether its value and the baseline's of a seed are times
+            that are only known to be longer. A look at such values flips signs in place of t.
     """
     base = np.asarray(baseline, dtype=float)
     values = {arm: np.asarray(v, dtype=float) for arm, v in arms.items()}
     lost = {arm: np.asarray(flags, dtype=bool) for arm, flags in (diverged or {}).items()}
-    standings = {arm: _before_first(v, base, looks[0]) for arm, v in values.items()}
+    times = {arm: np.asarray(flags, dtype=bool) for arm, flags in (late or {}).items()}
+    standings = {arm: _before_first(v, base, looks[0], times.get(arm)) for arm, v in values.items()}
     different: set[str] = set()
     equivalent: set[str] = set()
     for k, seeds in enumerate(looks):
         open_arms = [arm for arm, standing in standings.items() if standing.open]
         if not open_arms or min(len(base), *(len(values[arm]) for arm in open_arms)) < seeds:
             break
-        made = [_look(values[arm], base, looks, k, margin, spending) for arm in open_arms]
+        made = [
+            _look(values[arm], base, looks, k, margin, spending, times.get(arm))
+            for arm in open_arms
+        ]
         families = [
             holm([p for _, p, _, _ in made], len(values) - len(different)),
             holm([p for _, _, p, _ in made], len(values) - len(equivalent)),
@@ -112,10 +127,16 @@ def decide(
     return standings
 
 
-def _before_first(values: NDArray[np.float64], base: NDArray[np.float64], first: int) -> Standing:
+def _before_first(
+    values: NDArray[np.float64],
+    base: NDArray[np.float64],
+    first: int,
+    late: NDArray[np.bool_] | None,
+) -> Standing:
     nan, n = float("nan"), min(len(values), len(base), first)
     delta = paired_delta(values[:n], base[:n])
-    delta = replace(delta, p=nan, interval=NO_INTERVAL, interval_90=NO_INTERVAL)
+    bound = "exact" if late is None else bound_of(*late[:n].sum(axis=0))
+    delta = replace(delta, p=nan, interval=NO_INTERVAL, interval_90=NO_INTERVAL, bound=bound)
     return Standing(delta, Judgement("undecided", nan, nan, nan, nan), 0, first, True, False)
 
 
@@ -126,17 +147,24 @@ def _look(
     k: int,
     margin: float | None,
     spending: Spending,
+    late: NDArray[np.bool_] | None,
 ) -> tuple[Delta, float, float, NDArray[np.float64]]:
     """The k-th look at one arm: its delta, two p values (NaN: not tested), boundaries by level."""
     delta = paired_delta(values[: looks[k]], base[: looks[k]])
     lost = [sum(at < n for at in delta.missing) for n in looks[: k + 1]]
+    tested = delta.n >= MIN_PAIRS_FOR_VERDICT
+    nan = float("nan")
+    if late is not None and (gone := late[: looks[k]]).any():
+        counts = tuple(n - less for n, less in zip(looks, lost, strict=False))
+        fractions = tuple(n / looks[-1] for n in looks[: k + 1])
+        c = flip_boundaries(tuple(delta.differences), counts, fractions, spending)[:, k]
+        p = repeated_flip_p(c, float(delta.differences.sum())) if tested else nan
+        return censored(delta, bound_of(*gone.sum(axis=0)), p), p, nan, c
     # Looks to come do not change this one; with all of them named, one simulation serves all.
     lost += [lost[-1]] * (len(looks) - k - 1)
     counts = tuple(n - gone for n, gone in zip(looks, lost, strict=True))
     c = boundaries(counts, tuple(n / looks[-1] for n in looks), spending)[:, k]
     delta, p_inside = repeated(delta, c, len(looks), margin)
-    tested = delta.n >= MIN_PAIRS_FOR_VERDICT
-    nan = float("nan")
     return delta, delta.p if tested else nan, p_inside if tested else nan, c
 
 

@@ -19,7 +19,7 @@ def supplements(
     """Times, effects, the paper's figures and the sources of noise, as far as a study has them."""
     digits = digits_for(table)
     found = (
-        times_section(study, frame),
+        times_section(study, frame, table),
         *effect_sections(study, frame, digits),
         agreement_section(table, study, frame, digits),
         noise_section(study, workspace, digits),

@@ -10,7 +10,7 @@ import pandas as pd
 from ablations.results.cautions import cautions
 from ablations.results.claims import Claim, study_claims
 from ablations.results.diverged import divergence_p
-from ablations.results.frame import ENDED, METRIC_PREFIX, trial_frame, values_by_seed
+from ablations.results.frame import ENDED, metric_column, trial_frame, values_by_seed
 from ablations.results.looks import Look, read_looks, standings, unplanned, wanted
 from ablations.results.planning import MOST_SEEDS, further_seeds
 from ablations.results.rows import DeltaTable, Reading, Row
@@ -47,7 +47,10 @@ def study_table(study: Study, workspace: Workspace) -> DeltaTable:
         claims=study_claims(study),
         looks=read_looks(study, workspace),
     )
-    return replace(table, sections=supplements(study, workspace, frame, table))
+    sections = supplements(study, workspace, frame, table)
+    first, *rest = table.notes
+    brief = (section.brief for section in sections if section.brief)
+    return replace(table, sections=sections, notes=(first, *brief, *rest))
 
 
 def delta_table(
@@ -124,9 +127,7 @@ def _is_counted(study: Study, frame: pd.DataFrame, seeds: Mapping[str, int]) -> 
 
 def _logged(frame: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
     """What finished trials logged of a metric, NaN for the others."""
-    column = METRIC_PREFIX + metric.name
-    values = frame[column] if column in frame else pd.Series(math.nan, frame.index)
-    return values.where(frame["state"] == "done")
+    return metric_column(frame, metric.name).where(frame["state"] == "done")
 
 
 def _deltas(study: Study, values: "pd.Series[float]", frame: pd.DataFrame) -> dict[str, Delta]:

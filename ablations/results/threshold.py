@@ -1,12 +1,12 @@
 """Time to a threshold: how many epochs an arm needs, against the baseline."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ablations.results.statistics import NO_INTERVAL, Bound, Interval, delta_of
+from ablations.results.statistics import NO_INTERVAL, Bound, Delta, Interval, delta_of
 
 
 def first_crossing(epochs: ArrayLike, values: ArrayLike, below: float) -> float:
@@ -95,6 +95,24 @@ def bound_of(arm: int, baseline: int) -> Bound:
     if arm and baseline:
         return "none"
     return "at least" if arm else "at most" if baseline else "exact"
+
+
+def censored(delta: Delta, bound: Bound, p: float) -> Delta:
+    """A delta of log times of which some are only known to be longer: a bound and its p.
+
+    Neither a t interval nor its p holds then, and no arm is equivalent.
+    """
+    nan = float("nan")
+    return replace(
+        delta,
+        se=nan,
+        df=nan,
+        interval=NO_INTERVAL,
+        interval_90=NO_INTERVAL,
+        p=p,
+        degenerate=False,
+        bound=bound,
+    )
 
 
 def median_time(times: ArrayLike, budget: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from ablations.results.numbers import interval_text, signed
 from ablations.results.rows import DeltaTable, Reading, Row
 from ablations.results.scale import delta_interval_text, delta_text, margin_text
+from ablations.study import Metric
 
 
 def digits_for(table: DeltaTable) -> int:
@@ -27,6 +28,13 @@ def is_percentage(metric: str, values: Iterable[float]) -> bool:
     """Whether a metric is a rate in percent, as far as its name and its values tell."""
     named = re.search(r"(^|[/_.])(top\d+_)?(acc|accuracy|error_rate|top\d+_error)$", metric)
     return named is not None and any(1.5 < value <= 100 for value in values)
+
+
+def data_of(metric: Metric) -> str:
+    """The examples that an interval over seeds speaks of, by the names of what is measured."""
+    splits = {"test": "test set", "val": "validation set", "train": "training set"}
+    found = {part for name in metric.needs for part in splits if re.match(part, name.lower())}
+    return f"this {splits[found.pop()]}" if len(found) == 1 else "the same data"
 
 
 def _points(table: DeltaTable) -> str:

@@ -130,15 +130,20 @@ def part(check: Callable[[Any], Any], value: Any, key: str) -> Any:
 
 
 def parse_metric(value: Any) -> Metric:
-    """A metric from its name, ``{name, mode}`` or ``{epochs_to: {metric, below | above}}``.
+    """A metric from its name or ``{name, mode}``, or one made of such.
+
+    That is ``{epochs_to: {metric, below | above}}``, ``{gap: [metric, metric]}`` or
+    ``{early: {metric, epoch}}``.
 
     Raises:
         InputError: The name does not tell which way is better and no mode is given.
         TypeError: The value has another shape.
     """
     if isinstance(value, dict):
-        if set(value) == {"epochs_to"}:
-            return part(_epochs_to, value["epochs_to"], "epochs_to")  # type: ignore[no-any-return]
+        made = {"epochs_to": _epochs_to, "gap": _gap, "early": _early}
+        for key in made.keys() & value.keys():
+            keys_of(value, (key,))
+            return part(made[key], value[key], key)  # type: ignore[no-any-return]
         unknown = set(value) - {"name", "mode"}
         if unknown or "name" not in value:
             raise TypeError("expected a metric's name, or {name: ..., mode: min|max}")
@@ -159,15 +164,45 @@ def parse_metric(value: Any) -> Metric:
 def _epochs_to(value: Any) -> Metric:
     keys_of(mapping(value), ("metric", "below", "above"), needed=("metric",))
     logged = part(text, value["metric"], "metric")
-    if "test" in re.split("[^a-z]+", logged.lower()):
-        told = f"{logged} is measured once, at the end; name a curve of training or validation"
-        raise InputError(told, key="metric")
+    _check_curve(logged)
     sides = [side for side in ("below", "above") if side in value]
     if len(sides) != 1:
         raise InputError("either below or above must be given", key="below")
     level = part(number, value[sides[0]], sides[0])
     threshold = Threshold(logged, level, above=sides == ["above"])
     return Metric(f"epochs to {logged} {sides[0]} {level:g}", "min", threshold)
+
+
+def _gap(value: Any) -> Metric:
+    if not isinstance(value, list) or len(value) != 2:
+        raise TypeError("expected two metrics, of which the second is subtracted")
+    first, second = (part(_plain, each, str(at)) for at, each in enumerate(value))
+    if first.mode != second.mode or first.name == second.name:
+        told = f"{first.name} and {second.name} are not two metrics of the same kind"
+        raise InputError(told, key="1")
+    return Metric(f"{first.name} - {second.name}", first.mode, gap=(first.name, second.name))
+
+
+def _early(value: Any) -> Metric:
+    keys_of(mapping(value), ("metric", "epoch"), needed=("metric", "epoch"))
+    curve = part(_plain, value["metric"], "metric")
+    _check_curve(curve.name)
+    epoch = part(whole, value["epoch"], "epoch")
+    name = f"{curve.name} after {epoch} epoch{'s' * (epoch > 1)}"
+    return Metric(name, curve.mode, early=(curve.name, epoch))
+
+
+def _plain(value: Any) -> Metric:
+    metric = parse_metric(value)
+    if metric.needs != (metric.name,):
+        raise TypeError("expected a logged metric's name, or {name: ..., mode: min|max}")
+    return metric
+
+
+def _check_curve(logged: str) -> None:
+    if "test" in re.split("[^a-z]+", logged.lower()):
+        told = f"{logged} is measured once, at the end; name a curve of training or validation"
+        raise InputError(told, key="metric")
 
 
 def number(value: Any) -> float:

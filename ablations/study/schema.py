@@ -30,18 +30,32 @@ class Threshold:
 class Metric:
     """A value that a trial ends with and which way is better.
 
+    It is logged by that name, or made of what is logged in one of three ways.
+
     Attributes:
-        threshold: The value is the epochs until a logged curve crosses it; None: it is logged.
+        threshold: The value is the epochs until a logged curve crosses it.
+        gap: It is the first of two logged metrics less the second.
+        early: It is that of a logged curve after so many epochs.
     """
 
     name: str
     mode: Mode
     threshold: Threshold | None = None
+    # Keys of tuning stages are hashed from the repr, and a stage reads neither of these two.
+    gap: tuple[str, str] | None = field(default=None, repr=False)
+    early: tuple[str, int] | None = field(default=None, repr=False)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names that the model must log."""
+        if self.threshold:
+            return (self.threshold.metric,)
+        return self.early[:1] if self.early else self.gap or (self.name,)
 
     @property
     def logged(self) -> str:
-        """The name that the model must log."""
-        return self.threshold.metric if self.threshold else self.name
+        """The first of them, which stands for the value where only logged ones are shown."""
+        return self.needs[0]
 
 
 @dataclass(frozen=True)

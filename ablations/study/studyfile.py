@@ -168,6 +168,10 @@ def _checked_tune(
     if stage.seed in seeds:
         told = "is one of the study's seeds; tune with another"
         raise InputError(told, file=file, key="tune.seed")
+    read = stage.metric or metric
+    if read.gap or read.early:
+        told = "a tuning stage reads a logged metric or epochs_to; name one of validation"
+        raise InputError(told, file=file, key="tune.metric")
     if stage.metric is None:
         name = _TEST.sub("val", metric.logged)
         read = metric if name == metric.logged else Metric(name, metric.mode)

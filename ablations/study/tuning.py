@@ -1,5 +1,6 @@
 """The tuning stage of a study: what may be set, and what is the same study with it set."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -128,8 +129,13 @@ def own_settings_file(raw: Mapping[str, Any], own: Study) -> dict[str, Any]:
 def _metric_key(metric: Metric | None) -> dict[str, Any]:
     if metric is None:
         return {}
+    first, *_ = plain = [{"name": name, "mode": metric.mode} for name in metric.needs]
+    if metric.gap:
+        return {"metric": {"gap": plain}}
+    if metric.early:
+        return {"metric": {"early": {"metric": first, "epoch": metric.early[1]}}}
     if metric.threshold is None:
-        return {"metric": {"name": metric.name, "mode": metric.mode}}
+        return {"metric": first}
     crossed = metric.threshold
     side = {"above" if crossed.above else "below": crossed.level}
     return {"metric": {"epochs_to": {"metric": crossed.metric, **side}}}
@@ -173,18 +179,25 @@ def told_in_space(error: InputError, study: Study, arm: str) -> InputError:
 
 
 def value_of(metric: Metric, curve: Mapping[int, float], last: float | None) -> float | None:
-    """What a try is judged by: the last value, or the epochs until the curve crossed the level.
+    """What a try is judged by: the last value, or when the curve first crossed the level.
 
     Args:
         metric: The stage's.
-        curve: Its values by epochs passed; for a curve that never crosses, one epoch more counts.
+        curve: Its values by epochs passed, interpolated linearly between them; one that never
+            crosses counts an epoch more than it has.
         last: The value that the trial ended with.
     """
     if metric.threshold is None or last is None:
         return last
     sign = 1.0 if metric.threshold.above else -1.0
-    crossed = (e for e in sorted(curve) if sign * (curve[e] - metric.threshold.level) >= 0)
-    return float(next(crossed, max(curve, default=0) + 1))
+    before: tuple[int, float] | None = None
+    for epoch in sorted(curve):
+        left = sign * (metric.threshold.level - curve[epoch])
+        if left <= 0:
+            start, room = before or (epoch, 1.0)
+            return start + (epoch - start) * room / (room - left)
+        before = (epoch, left) if math.isfinite(left) else None
+    return float(max(curve, default=0) + 1)
 
 
 def told(settings: Settings) -> str:

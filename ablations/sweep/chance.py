@@ -12,8 +12,9 @@ _LOGGED = re.compile(r"train(?:ing)?[/_.-](top1_error|acc|accuracy)(?:_epoch)?")
 def chance_of(model: Any, metrics: Mapping[str, float], examples: float) -> dict[str, Any] | None:
     """The training error of guessing, where the model tells how many classes there are.
 
-    It does by an attribute or a hyperparameter ``num_classes``, and by what it logs:
-    ``train/top1_error`` in percent, or ``train/acc``.
+    It does by an attribute or a hyperparameter ``num_classes``, or by that of modules within it,
+    such as torchmetrics' or timm's, where they agree; and by what it logs: ``train/top1_error`` in
+    percent, or an accuracy such as ``train_acc``.
 
     Args:
         model: The module.
@@ -26,6 +27,9 @@ def chance_of(model: Any, metrics: Mapping[str, float], examples: float) -> dict
     """
     hyperparameters = getattr(model, "hparams", None) or {}
     classes = getattr(model, "num_classes", hyperparameters.get("num_classes"))
+    if classes is None and hasattr(model, "modules"):
+        within = {getattr(module, "num_classes", None) for module in model.modules()} - {None}
+        classes = within.pop() if len(within) == 1 else None
     metric = next((name for name in metrics if _LOGGED.fullmatch(name)), None)
     if not isinstance(classes, int) or classes < 2 or metric is None or not 0 < examples < 1e308:
         return None

@@ -185,10 +185,10 @@ def check_rehearsals(study: Study, rehearsals: Mapping[str, Rehearsal]) -> list[
     for name, rehearsal in whole.items():
         own = study.arm(name).metric is not None
         where = f"arms.{name}.metric" if own else "metrics" if study.beside else "metric"
-        keys = {metric.logged: "metrics" for metric in study.beside}
+        keys = {wanted: "metrics" for metric in study.beside for wanted in metric.needs}
         if study.tune is not None and study.tune.metric is not None:
             keys[study.tune.metric.logged] = "tune.metric"
-        keys[study.metric_of(name).logged] = where
+        keys |= dict.fromkeys(study.metric_of(name).needs, where)
         errors += [
             InputError(
                 f'"{wanted}" is not logged by fit or test; logged are '
@@ -199,6 +199,16 @@ def check_rehearsals(study: Study, rehearsals: Mapping[str, Rehearsal]) -> list[
             )
             for wanted, key in keys.items()
             if wanted not in rehearsal.logged
+        ]
+        errors += [
+            InputError(
+                f"{metric.name} is never reached: trainer.max_epochs is {epochs:g}",
+                file=study.file,
+                key=where if metric == study.metric_of(name) else "metrics",
+            )
+            for metric in (study.metric_of(name), *study.beside)
+            for epochs in [rehearsal.config.get("trainer", {}).get("max_epochs") or -1]
+            if metric.early and 0 < epochs < metric.early[1]
         ]
     return list({str(error): error for error in errors}.values())
 

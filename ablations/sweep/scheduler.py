@@ -48,7 +48,7 @@ class Swept:
 def order_for(study: Study, arm: str, seed: int, trial: str, folder: Path, attempt: int) -> Order:
     """The order that makes a worker train a trial."""
     named = study.arm(arm)
-    metrics = tuple(sorted({study.metric.logged, study.metric_of(arm).logged}))
+    metrics = tuple(sorted({*study.metric.needs, *study.metric_of(arm).needs}))
     recipe = started(Recipe.of(study, named), study.sources.get(arm), seed, folder.parent)
     weights, threads, keep = study.weights, study.threads, study.keep_weights
     return Order(recipe, seed, trial, folder, metrics, weights, threads, attempt, keep)

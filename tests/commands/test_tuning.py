@@ -1,11 +1,14 @@
 """The tuning stage: as many tries for each arm, never the test set, the same after any restart."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from ablations.results.threshold import first_crossing
 from ablations.study import load_study
 from ablations.study.tuning import tuning_trial
 from tests.conftest import Ablate
@@ -60,6 +63,32 @@ def test_every_arm_gets_its_own_settings(ablate: Ablate, tmp_path: Path) -> None
         assert row["n"] == 3
     text = ablate("table", "toy.yaml").out
     assert text.index("Own settings: every arm") > text.index("no-bias")
+
+
+def test_rates_are_tuned_on_the_time_to_a_threshold(ablate: Ablate, tmp_path: Path) -> None:
+    level = 48.0
+    metric = {"epochs_to": {"metric": "train/error", "below": level}}
+    stage = TUNE | {"space": {RATE: [1e-6, 0.3, 1.0]}}
+    write_project(tmp_path, arms=ARMS, seeds=3, margin=None, metric=metric, tune=stage)
+    told = ablate(*RUN)
+    assert told.code == 0, told
+    slow = []
+    for stage in stages(tmp_path).values():
+        assert stage["metric"] == "epochs to train/error below 48"
+        for each in stage["trials"]:
+            log = pd.read_csv(tmp_path / "runs/trials" / each["id"] / "metrics.csv")
+            curve = log[log["name"] == "train/error"].sort_values("epoch")
+            assert set(log["name"]) == {"train/error", "train/loss", "val/error", "val/loss"}
+            time = first_crossing(curve["epoch"] + 1, curve["value"], level)
+            # One that never crosses is worse than any that does, and worse than none.
+            assert each["value"] == pytest.approx(min(time, 4.0))
+            slow += [time] if each["settings"][RATE] < 1e-3 else []
+        values = [each["value"] for each in stage["trials"]]
+        assert values[stage["chosen"]] == min(values) < 4
+    assert math.inf in slow
+    own = table(ablate)["own_settings"]
+    assert (own["metric"], own["scale"]) == ("epochs to train/error below 48", "log")
+    assert {row["n"] for row in own["arms"]} == {3}
 
 
 def test_an_arm_that_was_tuned_more_than_the_baseline_is_marked(

@@ -1,8 +1,19 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from ablations.results.boundaries import LEVELS, boundaries, critical, repeated_p, spent
+from ablations.results.boundaries import (
+    LEVELS,
+    boundaries,
+    critical,
+    flip_boundaries,
+    repeated_flip_p,
+    repeated_p,
+    spent,
+)
+from ablations.results.signflip import sign_flip_p
 
 LOOKS = (6, 9, 12, 15, 18, 21, 24)
 PARTS = tuple(n / 24 for n in LOOKS)
@@ -102,3 +113,35 @@ def test_with_one_look_a_repeated_p_is_students():
 @pytest.mark.parametrize("level", [0.05, 0.10])
 def test_the_levels_in_use_are_not_interpolated(level):
     assert np.isclose(LEVELS, level).sum() == 1
+
+
+FIVE = int(np.argmin(np.abs(LEVELS - 0.05)))
+
+
+@pytest.mark.parametrize("n", [6, 12])
+def test_with_one_look_a_repeated_flip_p_is_the_least_level_above_the_sign_flip_p(n):
+    for seed in range(8):
+        d = tuple(np.random.default_rng(seed).normal(0.6, 1, n))
+        p = repeated_flip_p(flip_boundaries(d, (n,), (1.0,))[:, 0], sum(d))
+        above = [level for level in LEVELS if level > sign_flip_p(d)]
+        nearly = [level for level in LEVELS if level > 0.85 * sign_flip_p(d) - 0.001]
+        assert nearly[0] * 0.999 <= p <= above[min(1, len(above) - 1)] or p == 1
+
+
+def test_flips_reach_the_boundaries_no_more_often_than_planned():
+    """Over all ways to flip the differences that were seen, ties among them."""
+    for d in ([1.0, 2.0, 0.5, 1.5, 3.0, 2.5, 0.7, 1.1, 2.2], [1.0] * 9, [0.0] * 5 + [1.0] * 4):
+        c = flip_boundaries(tuple(d), (5, 7, 9), (5 / 9, 7 / 9, 1.0))[FIVE]
+        signs = np.array(list(itertools.product((-1, 1), repeat=9)))
+        sums = np.abs(np.cumsum(signs * d, axis=1)[:, [4, 6, 8]])
+        assert (sums >= c).any(axis=1).mean() <= 0.055
+    assert repeated_flip_p(flip_boundaries((0.0,) * 6, (6,), (1.0,))[:, 0], 0.0) == 1
+
+
+def test_six_pairs_are_too_few_for_a_first_look_and_nine_are_not():
+    d = tuple(np.linspace(1, 2, 9))
+    c = flip_boundaries(d, (6, 9), (6 / 24, 9 / 24))
+    assert repeated_flip_p(c[:, 0], sum(d[:6])) > 0.05
+    assert repeated_flip_p(c[:, 1], sum(d)) < 0.05
+    # Later looks do not change earlier ones.
+    assert flip_boundaries(d[:6], (6,), (6 / 24,))[:, 0] == pytest.approx(c[:, 0])

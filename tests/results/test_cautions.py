@@ -159,3 +159,19 @@ def test_unequal_tuning_is_marked(tmp_path):
 def test_the_best_checkpoint_is_told(tmp_path):
     best = study_table(*make(tmp_path, {"full": FULL, "one": NOISY}, weights="best"))
     assert "Metrics are those of each trial's best checkpoint, not of its last epoch." in best.notes
+
+
+@pytest.mark.parametrize(
+    ("metric", "data"),
+    [
+        ("test/top1_error", "this test set"),
+        ("val_loss", "this validation set"),
+        ({"epochs_to": {"metric": "train/loss", "below": 1}}, "this training set"),
+        ({"gap": ["test/loss", "train/loss"]}, "the same data"),
+        ("loss", "the same data"),
+    ],
+)
+def test_an_interval_says_of_which_data_it_speaks(tmp_path, metric, data):
+    study = write_study(tmp_path, ["full", "off"], metric=metric)
+    table = study_table(study, fabricate(study, tmp_path / "runs", {}))
+    assert f"new seeds, {data}." in table.notes[0]

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ablations.results.crossed import crossed_interval
 from ablations.results.examples import crossed, noise_section
 from ablations.results.formats import render
+from ablations.results.numbers import interval_text
 from ablations.results.tables import study_table
-from ablations.study import trials
+from ablations.results.wording import digits_for
+from ablations.study import SeedPlan, trials
 from ablations.workspace import read_json, write_json
 from tests.results.fabricate import fabricate, write_study
 
@@ -97,3 +101,19 @@ def test_the_report_and_json_show_it_and_the_terminal_does_not(tmp_path):
     )  # fmt: skip
     assert '"noise"' in render(table, "json") and "more test examples" in render(table, "html")
     assert "more test examples" not in render(table, "text") + render(table, "markdown")
+
+
+def test_every_table_names_the_crossed_interval_beside_its_own(tmp_path):
+    study, workspace, _ = answered(tmp_path)
+    table = study_table(study, workspace)
+    shown = interval_text(crossed(study, workspace, "off").interval, digits_for(table))
+    assert table.notes[1] == f"For new seeds and new test examples alike, crossed: off {shown}."
+    assert table.notes[0].startswith(
+        "Interval: 95%, paired t over seeds: new seeds, this test set."
+    )
+    for kind in ("text", "markdown", "latex", "html"):
+        assert "examples alike" in render(table, kind).replace("\n", " ")
+    planned = replace(study, plan=SeedPlan(3, SEEDS, 1))
+    assert not any("alike" in note for note in study_table(planned, workspace).notes)
+    (section,) = study_table(planned, workspace).sections
+    assert "not widened for the planned looks" in section.notes[0]

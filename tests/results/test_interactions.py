@@ -144,3 +144,13 @@ def test_the_interaction_plot_has_a_panel_for_each_pair(tmp_path):
         assert [t.get_text() for t in axes.get_xticklabels()] == [
             f"{axes.get_xlabel()}{i}" for i in (0, 1)
         ]
+
+
+def test_censored_times_have_no_effects(tmp_path):
+    study = factorial(
+        tmp_path, "ab", metric={"epochs_to": {"metric": "train/top1_error", "below": 60}}
+    )
+    values = {arm.name: [4.0, 99.0, 5.0, 6.0] for arm in study.arms}
+    frame = trial_frame(study, fabricate(study, tmp_path / "runs", values, epochs=6))
+    (section,) = effect_sections(study, frame, 2)
+    assert section.notes == ("No effect table: 4 trials never crossed, so contrasts are unknown.",)

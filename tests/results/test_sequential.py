@@ -192,3 +192,29 @@ def test_one_look_is_the_fixed_test():
     fixed = delta_of(values - BASE[:6])
     assert standing.delta.p == pytest.approx(fixed.p, rel=0.01)
     assert standing.delta.interval == pytest.approx(fixed.interval)
+
+
+def test_times_that_are_only_known_to_be_longer_flip_signs_at_each_look():
+    quick = np.log(np.linspace(5, 6, 24))
+    slow = np.minimum(quick + np.random.default_rng(3).normal(0.9, 0.1, 24), np.log(12))
+    late = np.stack([slow == np.log(12), np.zeros(24, bool)], axis=1)
+    assert 0 < late[:6].sum() < 6
+    known = run({"slow": slow}, base=quick)["slow"]
+    assert (known.judgement.verdict, known.seeds) == ("worse", 6)
+    found = run({"slow": slow}, base=quick, margin=5.0, late={"slow": late})["slow"]
+    # Of six pairs the least p is 2 / 64, more than the first look may spend; and never equivalent.
+    assert (found.judgement.verdict, found.seeds, found.early) == ("worse", 9, True)
+    assert found.delta.bound == "at least"
+    assert all(map(math.isnan, (*found.delta.interval, found.judgement.p_equivalent)))
+    both = np.ones((24, 2), bool)
+    none = run({"a": quick}, base=quick, late={"a": both})["a"]
+    assert (none.judgement.verdict, none.delta.p, none.delta.bound) == ("undecided", 1, "none")
+
+
+def test_looks_without_a_censored_time_are_students():
+    slow = arm(0.2, 1.0)
+    late = np.zeros((24, 2), bool)
+    assert plain(run({"a": slow}, late={"a": late})["a"]) == plain(run({"a": slow})["a"])
+    late[20] = True
+    before = run({"a": slow[:18]}, late={"a": late[:18]})["a"]
+    assert before.delta.interval == run({"a": slow[:18]})["a"].delta.interval

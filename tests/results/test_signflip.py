@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablations.results.signflip import sign_flip_p
+from ablations.results.signflip import permutation_p, sign_flip_p
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 10])
@@ -47,3 +47,12 @@ def test_symmetric_differences_that_are_not_normal_keep_the_level():
     rng = np.random.default_rng(11)
     p = [sign_flip_p(d) for d in rng.standard_t(1.5, (3000, 8))]
     assert np.mean(np.array(p) <= 0.05) <= 0.05 + 4 * (0.05 * 0.95 / 3000) ** 0.5
+
+
+def test_two_groups_are_dealt_out_anew():
+    assert permutation_p([1, 2, 3], [4, 5, 6]) == pytest.approx(2 / 20)
+    assert permutation_p([3, 3, 3], [3, 3, math.nan, 3]) == 1
+    assert math.isnan(permutation_p([1.0], [2.0, 3.0]))
+    a, b = np.random.default_rng(4).normal(0, 1, (2, 20))
+    p = permutation_p(a, b)
+    assert p == permutation_p(a, b) == pytest.approx(stats.ttest_ind(a, b).pvalue, abs=0.02)

@@ -1,10 +1,12 @@
+import json
 import math
 from dataclasses import replace
 
 import pytest
 from scipy import stats
 
-from ablations.results.frame import trial_frame
+from ablations.results.formats import render
+from ablations.results.frame import curves, trial_frame
 from ablations.results.looks import read_looks, record_look, standings
 from ablations.results.tables import study_table
 from ablations.results.wording import answer
@@ -235,6 +237,51 @@ def test_a_plan_extended_after_its_verdict_is_exploratory(tmp_path):
     more = {arm: [None] * 9 + [3.0, 3.1, 3.3] for arm in values}
     fabricate(longer, workspace.root, more)
     assert study_table(longer, workspace).exploratory
+
+
+def test_a_gap_and_an_early_loss_are_made_of_what_was_logged(tmp_path):
+    made = [
+        {"gap": ["test/top1_error", "val/top1_error"]},
+        {"early": {"metric": "train/loss", "epoch": 2}},
+        {"early": {"metric": "train/loss", "epoch": 9}},
+    ]
+    study = write_study(tmp_path, ["full", "off"], metric=None, metrics=["test/top1_error", *made])
+    off = [v + 1 for v in FULL[:4]] + ["diverged", "failed"]
+    workspace = fabricate(
+        study, tmp_path / "runs", {"full": FULL, "off": off}, logged={"val/top1_error": 1.5}
+    )
+    frame = trial_frame(study, workspace)
+    base, row = study_table(study, workspace).rows
+    gap, early, late = row.beside
+    assert (gap.n, gap.delta.n) == (4, 4)
+    assert gap.mean == pytest.approx(sum(off[:4]) / 4 - 1.5)
+    assert gap.delta.mean == pytest.approx(1)
+    curve = curves(frame, workspace).query("name == 'train/loss' and epoch == 1")
+    full = curve[curve["arm"] == "full"]["value"]
+    assert base.beside[1].mean == pytest.approx(full.mean())
+    assert (early.n, early.delta.mean) == (4, pytest.approx(0))
+    assert (late.n, late.metric.name) == (0, "train/loss after 9 epochs")
+    told = json.loads(render(study_table(study, workspace), "json"))["arms"][1]["beside"][0]
+    assert (told["metric"], told["mode"], told["n"]) == (
+        "test/top1_error - val/top1_error",
+        "min",
+        4,
+    )
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_made_metric_may_decide(tmp_path, mode):
+    gap = {"gap": [{"name": name, "mode": mode} for name in ("test/it", "val/it")]}
+    study = write_study(tmp_path, ["full", "off"], metric=gap)
+    workspace = fabricate(study, tmp_path / "runs", {})
+    for arm, add in (("full", 0.0), ("off", 1.0)):
+        for at, value in enumerate(FULL):
+            column = [None] * at + [7.0]
+            logged = {"test/it": value + add + 0.01 * at, "val/it": 1.0}
+            fabricate(study, workspace.root, {arm: column}, logged=logged)
+    (row,) = study_table(study, workspace).arms
+    assert row.delta.mean == pytest.approx(1)
+    assert row.verdict == ("worse" if mode == "min" else "better")
 
 
 def test_further_metrics_stand_beside_without_verdicts(tmp_path):

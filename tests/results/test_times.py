@@ -8,6 +8,7 @@ import pytest
 from ablations.results.figures import arm_colours, forest_plot
 from ablations.results.formats import render
 from ablations.results.frame import compared_by_seed, trial_frame
+from ablations.results.looks import wanted_seeds
 from ablations.results.statistics import delta_of, paired_delta
 from ablations.results.tables import study_table
 from ablations.results.threshold import time_ratio
@@ -79,8 +80,8 @@ def test_trials_without_a_result_have_no_time(tmp_path):
 
 def test_the_section_is_the_ratio(tmp_path):
     study, workspace = swept(tmp_path, {"quick": QUICK, "slow": SLOW})
-    frame = trial_frame(study, workspace)
-    section = times_section(study, frame)
+    frame, table = trial_frame(study, workspace), study_table(study, workspace)
+    section = times_section(study, frame, table)
     times = frame.pivot(index="seed", columns="arm", values="time")
     expected = time_ratio(times["slow"], times["quick"], 6)
     baseline, slow = section.values
@@ -89,7 +90,6 @@ def test_the_section_is_the_ratio(tmp_path):
     assert baseline["ratio"] == 1
     assert section.rows[0][3] == "baseline"
     assert section.rows[1][3] == f"×{expected.ratio:.2f}"
-    table = study_table(study, workspace)
     assert table.arms[0].verdict == "worse"
     assert table.arms[0].delta.mean == pytest.approx(math.log(expected.ratio))
     assert table.arms[0].delta.p == pytest.approx(expected.p)
@@ -103,7 +103,7 @@ def test_censoring_leaves_a_bound_and_the_sign_flip_test(tmp_path):
     assert row.delta.p == delta_of(logs["slow"] - logs["quick"]).p_sign_flip == 2 / 64
     assert row.verdict == "worse"
     assert all(map(math.isnan, row.delta.interval))
-    found = times_section(study, trial_frame(study, workspace)).values[1]
+    found = times_section(study, trial_frame(study, workspace), table).values[1]
     assert (found["bound"], found["censored"], found["interval"]) == (
         "at least",
         [2, 0],
@@ -115,9 +115,10 @@ def test_censoring_leaves_a_bound_and_the_sign_flip_test(tmp_path):
 
 def test_arms_that_never_cross_are_not_equivalent(tmp_path):
     study, workspace = swept(tmp_path, {"a": [99.0] * 6, "b": [98.0] * 6}, margin=1.0)
-    (row,) = study_table(study, workspace).arms
+    table = study_table(study, workspace)
+    (row,) = table.arms
     assert (row.verdict, row.delta.p) == ("undecided", 1)
-    found = times_section(study, trial_frame(study, workspace))
+    found = times_section(study, trial_frame(study, workspace), table)
     assert found.rows[1][1:3] == ("> 6", "6 of 6")
     assert found.values[1]["medians"] == [None, None]
 
@@ -177,3 +178,38 @@ def test_json_holds_the_times(tmp_path):
     assert set(told["times"][1]) == {
         "arm", "budget", "ratio", "bound", "interval", "p", "medians", "censored", "n",
     }  # fmt: skip
+
+
+def test_planned_looks_at_censored_times(tmp_path):
+    seeds = {"start": 3, "max": 9, "step": 3}
+    slow = [40.0, 99.0, 42.0, 46.0, 95.0, 45.0, 41.0, 43.0, 44.0]
+    quick = [4.0, 6.0, 8.0, 5.0, 7.0, 9.0, 5.5, 6.5, 7.5]
+    study, workspace = swept(tmp_path, {"quick": quick, "slow": slow}, seeds=seeds)
+    table = study_table(study, workspace)
+    (row,) = table.arms
+    # Three pairs cannot tell; of six the least sign-flip p is 2 / 64.
+    assert (row.verdict, row.standing.seeds, row.delta.bound) == ("worse", 6, "at least")
+    assert 2 / 64 <= row.delta.p < 0.05
+    assert "planned look." in render(table, "text").replace("\n", " ")
+    found = times_section(study, trial_frame(study, workspace), table).values[1]
+    assert (found["p"], found["n"], found["interval"]) == (row.delta.p, 6, [None] * 2)
+
+
+def test_unpaired_times_that_are_censored_are_dealt_out_anew(tmp_path):
+    arms = {"quick": QUICK, "slow": NEVER}
+    study, workspace = swept(tmp_path, arms, pairing="none", margin=9.0)
+    table = study_table(study, workspace)
+    (row,) = table.arms
+    assert row.delta.p == pytest.approx(2 / math.comb(12, 6))
+    assert (row.verdict, row.delta.bound) == ("worse", "at least")
+    assert all(map(math.isnan, row.delta.interval))
+    told = render(table, "text").replace("\n", " ")
+    assert "unpaired seeds" in told and "a permutation test's" in told and "≥ ×" in told
+
+
+def test_before_any_result_there_is_no_time(tmp_path):
+    study, workspace = swept(tmp_path, {"quick": [], "slow": []}, seeds={"start": 3, "max": 9})
+    assert wanted_seeds(study, workspace) == {"quick": 3, "slow": 3}
+    table = study_table(study, workspace)
+    assert answer(table).startswith("No answer yet")
+    assert {row[1] for row in table.sections[0].rows} == {"–"}

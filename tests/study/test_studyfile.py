@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from ablations.study import Arm, InputError, Metric, SeedPlan, Study, Tune, load_study
+from ablations.study import Arm, InputError, Metric, SeedPlan, Study, Tune, load_study, trials
 from ablations.study.fields import parse_metric
 from ablations.study.schema import Range, Threshold
+from ablations.study.tuning import own_settings_file
 from tests.toy import write_project
 
 Load = Callable[..., Study]
@@ -336,6 +338,32 @@ def test_the_epochs_to_a_threshold(load: Load) -> None:
     )
 
 
+GAP = {"gap": ["test/error", "train/error"]}
+EARLY = {"early": {"metric": "train/loss", "epoch": 2}}
+
+
+def test_metrics_made_of_logged_ones(load: Load) -> None:
+    accuracy = {"gap": [{"name": "val/score", "mode": "max"}, "train/acc"]}
+    study = load(metric=None, metrics=["test/error", GAP, EARLY, accuracy])
+    assert [(m.name, m.mode, m.needs) for m in study.beside] == [
+        ("test/error - train/error", "min", ("test/error", "train/error")),
+        ("train/loss after 2 epochs", "min", ("train/loss",)),
+        ("val/score - train/acc", "max", ("val/score", "train/acc")),
+    ]
+    assert trials(study) == trials(load())
+
+
+def test_an_arm_with_a_made_metric_keeps_it_in_the_study_of_its_own_settings(
+    load: Load, tmp_path: Path
+) -> None:
+    arms = {"full": {}, "no-bias": {"model.init_args.bias": False}}
+    for metric in (GAP, EARLY, {"epochs_to": {"metric": "train/acc", "above": 0.9}}, "a/acc"):
+        study = load(arms=arms | {"again": {"metric": metric}})
+        raw = yaml.safe_load((tmp_path / "toy.yaml").read_text())
+        (tmp_path / "toy.yaml").write_text(yaml.safe_dump(own_settings_file(raw, study)))
+        assert load_study(tmp_path / "toy.yaml").arm("again").metric == study.arm("again").metric
+
+
 def test_a_tuning_stage(load: Load) -> None:
     space = {"model.lr": {"low": 1e-3, "high": 1, "log": True}, "model.bias": [True, False]}
     own = {"no-bias": {"model.width": {"low": 2, "high": 8, "step": 2}}}
@@ -370,6 +398,22 @@ SPACE = {"lr": [1, 2]}
             "measured once",
         ),
         ({"metric": {"epochs_to": {"metric": "loss"}}}, "metric.epochs_to.below", "must be given"),
+        ({"metric": {"gap": "test/error"}}, "metric.gap", "expected two metrics"),
+        ({"metric": {"gap": ["a/error", "b/acc"]}}, "metric.gap.1", "not two metrics of the same"),
+        ({"metric": {"gap": ["a/error", GAP]}}, "metric.gap.1", "expected a logged metric"),
+        ({"metric": GAP | {"mode": "min"}}, "metric.mode", "unknown key"),
+        (
+            {"metric": {"early": {"metric": "test/loss", "epoch": 2}}},
+            "metric.early.metric",
+            "once",
+        ),
+        ({"metric": {"early": {"metric": "train/loss"}}}, "metric.early.epoch", "is missing"),
+        (
+            {"metric": {"early": {"metric": "train/loss", "epoch": 0}}},
+            "metric.early.epoch",
+            "at least 1",
+        ),
+        ({"metric": GAP, "tune": {"trials": 3, "space": SPACE}}, "tune.metric", "name one of val"),
         ({"cells": 4}, "cells", "goes with factors"),
         ({"tune": {"space": SPACE}}, "tune.trials", "is missing"),
         ({"tune": {"trials": 3}}, "tune.space", "is missing"),

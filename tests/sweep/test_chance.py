@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from ablations.sweep.chance import chance_of, is_at_chance, learned_nothing
 
@@ -60,3 +61,13 @@ def test_errors_and_accuracies(logged: dict[str, float], expected: bool) -> None
     chance = chance_of(model, logged, 1000)
     assert chance is not None and chance["level"] == pytest.approx(90)
     assert learned_nothing(chance, logged) is expected
+
+
+def test_classes_are_known_from_the_modules_within() -> None:
+    model = nn.ModuleDict({"net": nn.Linear(2, 10), "metric": nn.Identity()})
+    assert chance_of(model, {"train_acc": 0.1}, 1000) is None
+    model["metric"].num_classes = 10
+    chance = chance_of(model, {"train_acc": 0.1}, 1000)
+    assert chance is not None and chance["level"] == pytest.approx(90)
+    model["net"].num_classes = 1000
+    assert chance_of(model, {"train_acc": 0.1}, 1000) is None
