@@ -74,4 +74,5 @@ def make_executor(
     folder = workspace.root.resolve() / "slurm"
     engine = slurm_engine(folder, study.name, needs, slurm_options(where.slurm))
     workspace.create()
-    return Packing(SlurmExecutor(engine, needs, Visit.begin(workspace.root), workers or _QUEUED))
+    made = SlurmExecutor(engine, needs, Visit.begin(workspace.root), workers or _QUEUED)
+    return Packing(made, at_once=needs.per_gpu)

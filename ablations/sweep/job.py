@@ -56,12 +56,14 @@ class Outcome:
     Attributes:
         error: One line for a failed trial.
         seconds: Wall time in the worker.
+        failed: When its error was raised, in seconds since 1970.
     """
 
     trial: str
     status: Literal["done", "diverged", "failed", "stopped", "preempted", "no space"]
     error: str | None = None
     seconds: float = 0.0
+    failed: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -71,17 +71,22 @@ def _environment(order: Order) -> dict[str, str]:
 
 
 def _answer(folder: Path, order: Order, output: Path) -> Any:
-    first, *others = [_read(folder / f"{rank}.pickle") for rank in range(order.devices)]
-    other = next((answer for answer in others if answer is not None), None)
-    if first is None and other is None:
+    answers = [_read(folder / f"{rank}.pickle") for rank in range(order.devices)]
+    told = [answer for answer in answers if answer is not None]
+    if not told:
         raise RankDied(" ".join(output.read_text(errors="replace")[-300:].split()))
-    if isinstance(other, Outcome) and (first is None or first.error not in (None, other.error)):
-        # The first rank only saw the other go; what that one said is the reason.
-        failure = {"error": other.error, "traceback": "", "attempts": order.attempt}
+    failed = [each for each in told if isinstance(each, Outcome) and each.error is not None]
+    if not failed:
+        return told[0]
+    if preempted := [each for each in told if getattr(each, "status", "") == "preempted"]:
+        return preempted[0]
+    # The others only saw that one go.
+    reason = min(failed, key=lambda outcome: outcome.failed)
+    if reason.status == "failed" and reason is not answers[0]:
+        failure = {"error": reason.error, "traceback": "", "attempts": order.attempt}
         known = read_json(order.folder / "failure.json") or {}
-        write_json(order.folder / "failure.json", {"time": time.time()} | known | failure)
-        return other
-    return other if first is None else first
+        write_json(order.folder / "failure.json", {"time": reason.failed} | known | failure)
+    return reason
 
 
 def _read(answer: Path) -> Any:
@@ -119,6 +124,16 @@ def follower_was_killed(trainer: Any) -> bool:
             if process.wait(timeout=_GRACE_SECONDS) < 0:
                 return True
     return False
+
+
+def mark(error: BaseException) -> None:
+    """Note when an error was raised, before other ranks fail for it."""
+    error.__dict__["raised_at"] = time.time()
+
+
+def raised_at(error: BaseException) -> float:
+    """When an error was raised, as far as it was noted."""
+    return float(error.__dict__.setdefault("raised_at", time.time()))
 
 
 def mean_over_ranks(values: Mapping[str, float]) -> dict[str, float]:

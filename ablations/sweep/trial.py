@@ -28,7 +28,7 @@ from ablations.sweep.chance import chance_of, learned_nothing
 from ablations.sweep.commit import code_version
 from ablations.sweep.job import Order, Outcome
 from ablations.sweep.randomness import reset_torch
-from ablations.sweep.ranks import follower_was_killed, follows, mean_over_ranks
+from ablations.sweep.ranks import follower_was_killed, follows, mean_over_ranks, raised_at
 from ablations.sweep.watch import MetricsFile, make_logger, make_watch
 from ablations.sweep.weights import WEIGHTS
 from ablations.workspace import out_of_space, write_atomic, write_json
@@ -69,7 +69,7 @@ def _attempt(order: Order, started: float, progressed: Callable[[], None]) -> Ou
         traceback.print_exc()
         seconds = time.time() - started
         if out_of_space(error):
-            return Outcome(order.trial, "no space", str(error), seconds)
+            return Outcome(order.trial, "no space", str(error), seconds, raised_at(error))
         # Raised by Lightning at the end of the batch in which SIGTERM came.
         if type(error).__name__ == "SIGTERMException":
             return Outcome(order.trial, "preempted", None, seconds)
@@ -79,11 +79,11 @@ def _attempt(order: Order, started: float, progressed: Callable[[], None]) -> Ou
             "error": str(told).removesuffix(": "),
             "traceback": traceback.format_exc(),
             "attempts": order.attempt,
-            "time": time.time(),
+            "time": raised_at(error),
         }
         if not follows(order):
             write_json(order.folder / "failure.json", failure)
-        return Outcome(order.trial, "failed", str(failure["error"]), seconds)
+        return Outcome(order.trial, "failed", str(failure["error"]), seconds, raised_at(error))
 
 
 def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:

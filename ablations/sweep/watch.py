@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ablations.sweep.randomness import give_common_order, reseed
-from ablations.sweep.ranks import gathered, mean_over_ranks
+from ablations.sweep.ranks import gathered, mark, mean_over_ranks
 from ablations.workspace import cut_torn_line
 
 # No more than this much training is lost with a worker.
@@ -225,6 +225,10 @@ class Watch:
         unseen = {name: value for name, value in kept.items() if name not in self.metrics.pending}
         self.metrics.note(unseen, trainer.global_step, trainer.current_epoch - 1)
         self.metrics.flush()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Called before Lightning lets the other ranks know."""
+        mark(exception)
 
     def on_test_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *position: int

@@ -82,7 +82,7 @@ def test_ray(project: Path, undisturbed: dict[str, Any], address: str) -> None:
 
 def test_a_worker_killed_on_ray(project: Path, undisturbed: dict[str, Any], address: str) -> None:
     process = start(project, *RAY, address, "--workspace", "ray-killed")
-    victim = wait_for(lambda: training(project / "ray-killed"))[0]
+    victim = wait_for(lambda: training(project / "ray-killed"), 200)[0]
     os.kill(victim, signal.SIGKILL)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -108,7 +108,7 @@ def test_slurm(project: Path, undisturbed: dict[str, Any], programs: Path) -> No
 
 def test_a_preempted_pack(project: Path, undisturbed: dict[str, Any], programs: Path) -> None:
     process = start(project, *SLURM, "--workspace", "preempted")
-    worker = wait_for(lambda: training(project / "preempted"))[0]
+    worker = wait_for(lambda: training(project / "preempted"), 200)[0]
     # SLURM signals every process of the job's step.
     step = psutil.Process(worker).parent()
     assert step is not None
@@ -129,7 +129,7 @@ def test_a_killed_parent_is_followed(
     project: Path, undisturbed: dict[str, Any], programs: Path
 ) -> None:
     process = start(project, *SLURM, "--workspace", "followed")
-    workers = wait_for(lambda: training(project / "followed"))
+    workers = wait_for(lambda: training(project / "followed"), 200)
     process.kill()
     process.communicate()
     ablate(project, *SLURM, "--workspace", "followed")

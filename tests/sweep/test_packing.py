@@ -91,6 +91,20 @@ def test_size_by_the_rehearsal(
     executor.stop(kill=True)
 
 
+@pytest.mark.parametrize(("rehearsed", "sizes"), [(30.0, [4, 3]), (7200.0, [4, 3])])
+def test_trials_that_share_a_gpu_are_not_spread_out(
+    toy: Study, tmp_path: Path, rehearsed: float, sizes: list[int]
+) -> None:
+    cluster = Cluster(64)
+    executor = Packing(cluster, seconds=300, at_once=4)
+    executor.submit(Job((order(toy, tmp_path),), rehearse=True))
+    cluster.rehearsed(rehearsed)
+    submit(executor, toy, tmp_path, 7)
+    wait_for_jobs(cluster, 2)
+    assert cluster.sizes == sizes
+    executor.stop(kill=True)
+
+
 def test_what_trials_took_replaces_what_the_rehearsal_feared(toy: Study, tmp_path: Path) -> None:
     cluster = Cluster(1)
     executor = Packing(cluster, seconds=300)

@@ -39,11 +39,13 @@ class Packing:
     Args:
         executor: Does the packs.
         seconds: How long a pack shall take.
+        at_once: How many trials of a pack a worker does side by side.
     """
 
-    def __init__(self, executor: Executor, seconds: float = 300.0) -> None:
+    def __init__(self, executor: Executor, seconds: float = 300.0, at_once: int = 1) -> None:
         self._executor = executor
         self._seconds = seconds
+        self._at_once = at_once
         self._waiting: deque[_Waiting] = deque()
         self._packs = 0
         self._rehearsed: list[float] = []
@@ -61,8 +63,8 @@ class Packing:
             elif self._rehearsed:
                 each = max(self._rehearsed)
             else:
-                return 1
-        return max(1, int(self._seconds / max(each, _LEAST_SECONDS)))
+                return self._at_once
+        return self._at_once * max(1, int(self._seconds / max(each, _LEAST_SECONDS)))
 
     @property
     def capacity(self) -> int:
@@ -115,8 +117,8 @@ class Packing:
                 free = self._executor.capacity - self._packs
                 if not self._waiting or free < 1 or self._stopped:
                     return
-                size = min(self.size, -(-len(self._waiting) // free))
-                taken = [self._waiting.popleft() for _ in range(size)]
+                size = min(self.size, max(-(-len(self._waiting) // free), self._at_once))
+                taken = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
                 pack = [each for each in taken if _starts(each)]
                 if not pack:
                     continue
