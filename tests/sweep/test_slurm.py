@@ -1,6 +1,5 @@
 """What sbatch is given, without a cluster to give it to."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +127,3 @@ def test_no_slurm_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="no srun on the path"):
         slurm_engine(tmp_path, "lrn", Needs(), {})
-
-
-@pytest.mark.parametrize("kind", ["ray", "slurm"])
-def test_a_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    from ablations.sweep.executors.ray import connect
-
-    monkeypatch.setitem(sys.modules, {"ray": "ray", "slurm": "submitit"}[kind], None)
-    with pytest.raises(InputError) as raised:
-        connect(None) if kind == "ray" else slurm_engine(tmp_path, "lrn", Needs(), {})
-    assert str(raised.value).startswith(f"--executor: {kind}: ")
-    assert str(raised.value).endswith(f"pip install 'ablations[{kind}]'")
