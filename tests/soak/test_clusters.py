@@ -60,7 +60,8 @@ def address() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+        for name in ("PYTHONPATH", "ABLATIONS_CHECKPOINT_SECONDS"):
+            patch.setenv(name, ENVIRONMENT[name])
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setitem(ENVIRONMENT, "RAY_AUTH_MODE", "disabled")
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
