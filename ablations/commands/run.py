@@ -70,7 +70,9 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
     executor = make_executor(options.where, study, workspace, options.workers, most)
     from ablations.sweep.sources import missing_sources
 
-    rehearsing = Rehearsing(workspace, console, executor, options.timeout)
+    # In a cluster's queue a rehearsal may wait for as long as it likes.
+    timeout = options.timeout if options.where.kind == "local" else None
+    rehearsing = Rehearsing(workspace, console, executor, timeout)
     try:
         if tries:
             rehearsing.probe(study)

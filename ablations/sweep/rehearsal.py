@@ -20,8 +20,9 @@ from ablations.study.errors import nearest, same_arms
 from ablations.study.yamlfile import flatten
 from ablations.sweep.build import Recipe, build
 from ablations.sweep.job import Order, Rehearsal
+from ablations.sweep.process import output_to
 from ablations.sweep.randomness import reset_torch
-from ablations.sweep.trial import count_parameters, floats, output_to, tests
+from ablations.sweep.trial import count_parameters, floats, tests
 from ablations.sweep.watch import MetricsFile, batch_size, make_logger
 from ablations.sweep.weights import afresh, with_start
 

@@ -1,6 +1,5 @@
 """One trial in a worker: build, fit, test, files."""
 
-import faulthandler
 import importlib.metadata
 import math
 import os
@@ -8,12 +7,10 @@ import pickle
 import platform
 import signal
 import socket
-import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,14 +24,12 @@ from ablations.sweep.build import Built, build
 from ablations.sweep.chance import chance_of, learned_nothing
 from ablations.sweep.commit import code_version
 from ablations.sweep.job import Order, Outcome
+from ablations.sweep.process import no_longer_than, output_to
 from ablations.sweep.randomness import reset_torch
 from ablations.sweep.ranks import follower_was_killed, follows, mean_over_ranks, raised_at
 from ablations.sweep.watch import MetricsFile, make_logger, make_watch
 from ablations.sweep.weights import WEIGHTS
 from ablations.workspace import out_of_space, write_atomic, write_json
-
-# A worker that is new has libraries to import before its first batch.
-START_SECONDS = 60.0
 
 
 def run_trial(order: Order) -> Outcome:
@@ -241,57 +236,6 @@ def environment(built: Built, threads: int) -> dict[str, Any]:
 def floats(metrics: Any) -> dict[str, float]:
     """Logged tensors as numbers."""
     return {name: float(value) for name, value in metrics.items()}
-
-
-@contextmanager
-def no_longer_than(seconds: float | None, folder: Path) -> Iterator[Callable[[], None]]:
-    """End this process once it makes no progress; hang.txt then says where each thread was.
-
-    The timer is no Python thread, so that a call which never gives back the interpreter's lock is
-    ended too. What is yielded tells it of progress.
-    """
-    file = folder / "hang.txt"
-    file.unlink(missing_ok=True)
-    if seconds is None:
-        yield lambda: None
-        return
-    told = 0.0
-
-    def progressed() -> None:
-        nonlocal told
-        if time.monotonic() - told > seconds / 10:
-            told = time.monotonic()
-            faulthandler.dump_traceback_later(seconds, exit=True, file=log)
-
-    with file.open("w") as log:
-        faulthandler.dump_traceback_later(max(seconds, START_SECONDS), exit=True, file=log)
-        try:
-            yield progressed
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-    file.unlink(missing_ok=True)
-
-
-@contextmanager
-def output_to(log: Path) -> Iterator[None]:
-    """Send everything printed, by C code too, to a file."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-    saved = os.dup(1), os.dup(2)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        yield
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
-        os.dup2(saved[0], 1)
-        os.dup2(saved[1], 2)
-        for descriptor in (file, *saved):
-            os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Trials that travel together: how many, and what a death on the way costs."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -39,16 +40,22 @@ class Cluster:
         future.set_result([Rehearsal("full", {}, (), None, None, seconds=seconds)])
 
 
+class Timer:
+    """A timer that goes off when the test has submitted all that it wants."""
+
+    set: ClassVar[list["Timer"]] = []
+
+    def __init__(self, seconds: float, function: Callable[[], None]) -> None:
+        self.function = function
+
+    def start(self) -> None:
+        self.set.append(self)
+
+
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_GATHER_SECONDS", 0.05)
-
-
-def wait_for_jobs(cluster: Cluster, count: int) -> None:
-    end = time.monotonic() + 20
-    while len(cluster.jobs) < count:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "Timer", Timer)
+    Timer.set.clear()
 
 
 def begin(order: Order, attempt: int = 1) -> None:
@@ -63,7 +70,10 @@ def finish(order: Order, seconds: float = 1.0) -> Outcome:
 
 def submit(executor: Packing, study: Study, folder: Path, count: int) -> list["Future[Any]"]:
     orders = [order(study, folder / str(seed), seed=seed) for seed in range(count)]
-    return [executor.submit(Job((each,))) for each in orders]
+    futures = [executor.submit(Job((each,))) for each in orders]
+    (timer,) = Timer.set
+    timer.function()
+    return futures
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,6 @@ def test_size_by_the_rehearsal(
     executor.submit(Job((order(toy, tmp_path),), rehearse=True))
     cluster.rehearsed(rehearsed)
     submit(executor, toy, tmp_path, count)
-    wait_for_jobs(cluster, 2)
     assert cluster.sizes == sizes
     assert executor.capacity == 2 * executor.size
     executor.stop(kill=True)
@@ -100,7 +109,6 @@ def test_trials_that_share_a_gpu_are_not_spread_out(
     executor.submit(Job((order(toy, tmp_path),), rehearse=True))
     cluster.rehearsed(rehearsed)
     submit(executor, toy, tmp_path, 7)
-    wait_for_jobs(cluster, 2)
     assert cluster.sizes == sizes
     executor.stop(kill=True)
 
@@ -111,12 +119,11 @@ def test_what_trials_took_replaces_what_the_rehearsal_feared(toy: Study, tmp_pat
     executor.submit(Job((order(toy, tmp_path),), rehearse=True))
     cluster.rehearsed(300.0)
     futures = submit(executor, toy, tmp_path, 21)
-    wait_for_jobs(cluster, 1)
+    assert len(cluster.jobs) == 1
     (first, told) = cluster.jobs[0]
     assert cluster.sizes == [1]
     told.set_result([finish(first.orders[0], seconds=30)])
     assert futures[0].result()[0].status == "done"
-    wait_for_jobs(cluster, 2)
     assert cluster.sizes == [1, 10]
     assert executor.capacity == 10
     executor.stop(kill=True)
@@ -129,7 +136,6 @@ def packed(toy: Study, folder: Path, count: int) -> tuple[Cluster, Packing, list
     executor.submit(Job((order(toy, folder),), rehearse=True))
     cluster.rehearsed(1.0)
     futures = submit(executor, toy, folder, count)
-    wait_for_jobs(cluster, 1)
     assert cluster.sizes == [count]
     return cluster, executor, futures
 
@@ -146,7 +152,7 @@ def test_a_death_costs_the_trial_in_flight_alone(toy: Study, tmp_path: Path) -> 
     assert futures[0].result(20)[0].status == "done"
     assert futures[1].result(20)[0].error == "ValueError: no"
     assert isinstance(futures[2].exception(20), BrokenExecutor)
-    wait_for_jobs(cluster, 2)
+    assert len(cluster.jobs) == 2
     again, answer = cluster.jobs[1]
     assert [each.trial for each in again.orders] == ["full-3", "full-4"]
     assert [each.attempt for each in again.orders] == [1, 1]

@@ -175,7 +175,7 @@ def test_progress_puts_the_end_off(
     toy: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timer = Mock()
-    monkeypatch.setattr("ablations.sweep.trial.faulthandler", timer)
+    monkeypatch.setattr("ablations.sweep.process.faulthandler", timer)
     run_trial(replace(order(toy, tmp_path), timeout=1e-6))
     told = timer.dump_traceback_later.call_args_list
     # At the start, then at each of 3 epochs' 4 training and 2 validation batches, 2 sanity checks

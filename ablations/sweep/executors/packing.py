@@ -1,11 +1,11 @@
 """Short trials, packed into jobs of minutes: a cluster's scheduler takes seconds for each job."""
 
-import threading
 from collections import deque
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import RLock, Timer
 from typing import Any
 
 from ablations.sweep.executors import Answer, Executor
@@ -50,9 +50,9 @@ class Packing:
         self._packs = 0
         self._rehearsed: list[float] = []
         self._ended: list[float] = []
-        self._timer: threading.Timer | None = None
+        self._timer: Timer | None = None
         self._stopped = False
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     @property
     def size(self) -> int:
@@ -81,7 +81,7 @@ class Packing:
         with self._lock:
             self._waiting.append(waiting)
             if self._timer is None and not self._stopped:
-                self._timer = threading.Timer(_GATHER_SECONDS, self._gathered)
+                self._timer = Timer(_GATHER_SECONDS, self._gathered)
                 self._timer.daemon = True
                 self._timer.start()
         return waiting.told
