@@ -75,6 +75,7 @@ def test_a_slot_for_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         (Needs(devices=2), None, ["a,b", "c,d"]),
         (Needs(devices=2), 1, ["a,b"]),
         (Needs(devices=5), None, ["a,b,c,d,e"]),
+        (Needs(named=2), None, ["a,b", "c,d"]),
     ],
 )
 def test_gpus_shared_and_joined(
@@ -135,5 +136,21 @@ def test_several_nodes(tmp_path: Path) -> None:
 def test_sharing_a_gpu(tmp_path: Path) -> None:
     assert needs_of([study_with(tmp_path, accelerator="auto")], 4) == Needs(1, 1, "auto", 4)
     assert needs_of([study_with(tmp_path)], 4).per_gpu == 1
-    with pytest.raises(InputError, match="--per-gpu: a trial takes 2 devices"):
+    with pytest.raises(
+        InputError, match="--per-gpu: a trial takes 2 devices, so none can share one"
+    ):
         needs_of([study_with(tmp_path, accelerator="gpu", devices=2)], 4)
+
+
+def test_a_net_that_names_its_devices_sees_them(tmp_path: Path) -> None:
+    two = {"model.init_args.columns": ["cuda:0", "cuda:1"]}
+    study = study_with(tmp_path, two, accelerator="gpu")
+    assert needs_of([study]) == Needs(1, 1, "always", named=2)
+    assert needs_of([study]).width == 2
+    assert order_for(study, "other", 0, "id", tmp_path, 1).devices == 1
+    with pytest.raises(InputError, match="--per-gpu: a trial takes 2 devices"):
+        needs_of([study], 2)
+    (tmp_path / "ddp").mkdir()
+    study = study_with(tmp_path / "ddp", two, accelerator="gpu", devices=2)
+    with pytest.raises(InputError, match="a net names devices of its own .cuda:1.: it is either"):
+        needs_of([study])

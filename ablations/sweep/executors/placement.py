@@ -1,6 +1,7 @@
 """What a trial takes of a machine, and how a machine is shared out."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,9 @@ from typing import Any, Literal
 
 from ablations.study import Arm, InputError, Study
 from ablations.study.yamlfile import merge
+
+# A device that a net names itself, beside those of the trainer.
+_NAMED = re.compile(r"\bcuda:(\d+)\b")
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,19 @@ class Needs:
         threads: torch threads of each.
         gpus: Whether it runs on GPUs: always, never, or where there are any.
         per_gpu: Trials that share a GPU.
+        named: GPUs that a net names itself, as in ``columns: [cuda:0, cuda:1]``.
     """
 
     devices: int = 1
     threads: int = 1
     gpus: Literal["always", "never", "auto"] = "auto"
     per_gpu: int = 1
+    named: int = 0
+
+    @property
+    def width(self) -> int:
+        """GPUs of a trial, where it runs on GPUs."""
+        return max(self.devices, self.named)
 
 
 def needs_of(studies: Sequence[Study], per_gpu: int = 1) -> Needs:
@@ -52,15 +63,21 @@ def needs_of(studies: Sequence[Study], per_gpu: int = 1) -> Needs:
     """
     arms = [(study, arm) for study in studies for arm in study.arms]
     devices = max(devices_of(study, arm) for study, arm in arms)
+    named = max(named_gpus(study, arm) for study, arm in arms)
     threads = max(study.threads for study in studies)
     kinds = {str(_trainer(study, arm).get("accelerator", "auto")) for study, arm in arms}
-    if per_gpu > 1 and devices > 1:
-        told = f"a trial takes {devices} devices (trainer.devices), so none can share one"
+    if per_gpu > 1 and max(devices, named) > 1:
+        told = f"a trial takes {max(devices, named)} devices, so none can share one"
         raise InputError(told, file="--per-gpu")
-    if kinds == {"cpu"}:
+    if named and devices > 1:
+        told = (
+            f"trainer.devices is {devices}, and a net names devices of its own (cuda:{named - 1})"
+        )
+        raise InputError(f"{told}: it is either", file=studies[0].file)
+    if kinds == {"cpu"} and not named:
         return Needs(devices, threads, "never")
-    gpus: Literal["always", "auto"] = "always" if kinds & {"gpu", "cuda"} else "auto"
-    return Needs(devices, threads, gpus, per_gpu)
+    gpus: Literal["always", "auto"] = "always" if named or kinds & {"gpu", "cuda"} else "auto"
+    return Needs(devices, threads, gpus, per_gpu, named)
 
 
 def devices_of(study: Study, arm: Arm) -> int:
@@ -88,12 +105,22 @@ def devices_of(study: Study, arm: Arm) -> int:
     return int(devices)
 
 
+def named_gpus(study: Study, arm: Arm) -> int:
+    """How many GPUs an arm's net has to see, for it names some itself; 0 where it names none."""
+    named = _NAMED.findall(str(_config(study, arm).get("model")))
+    return max((int(number) + 1 for number in named), default=0)
+
+
 def _trainer(study: Study, arm: Arm) -> Mapping[str, Any]:
+    trainer = _config(study, arm).get("trainer")
+    return trainer if isinstance(trainer, dict) else {}
+
+
+def _config(study: Study, arm: Arm) -> Mapping[str, Any]:
     base = dict(study.base_config)
     if "fit" in base and "model" not in base:
         base = base["fit"]
-    trainer = merge(base, dict(arm.overrides)).get("trainer")
-    return trainer if isinstance(trainer, dict) else {}
+    return merge(base, dict(arm.overrides))
 
 
 def local_slots(workers: int | None, needs: Needs, most: int) -> list[Slot]:
@@ -110,11 +137,11 @@ def local_slots(workers: int | None, needs: Needs, most: int) -> list[Slot]:
     cores = sorted(_available_cores())
     gpus = [] if needs.gpus == "never" else visible_gpus()
     groups = [
-        ",".join(gpus[start : start + needs.devices])
-        for start in range(0, len(gpus) - needs.devices + 1, needs.devices)
+        ",".join(gpus[start : start + needs.width])
+        for start in range(0, len(gpus) - needs.width + 1, needs.width)
     ]
     if gpus and not groups:
-        told = f"a trial takes {needs.devices} GPUs, this machine has {len(gpus)}"
+        told = f"a trial takes {needs.width} GPUs, this machine has {len(gpus)}"
         raise InputError(told, key="trainer.devices")
     taken = needs.threads * needs.devices
     count = workers or len(groups) * needs.per_gpu or max(1, len(cores) // taken)

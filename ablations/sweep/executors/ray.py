@@ -100,7 +100,7 @@ class RayExecutor:
         takes: dict[str, float] = {"CPU": needs.threads * needs.devices}
         has_gpus = self._ray.cluster_resources().get("GPU", 0) > 0
         if needs.gpus == "always" or (needs.gpus == "auto" and has_gpus):
-            takes["GPU"] = needs.devices / needs.per_gpu
+            takes["GPU"] = needs.width / needs.per_gpu
         return takes
 
     def _room(self) -> int:

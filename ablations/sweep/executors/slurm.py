@@ -190,7 +190,7 @@ def slurm_engine(folder: Path, study: str, needs: Needs, options: Mapping[str, A
     given: dict[str, Any] = {"job_name": f"ablate-{study}", "time": 240, "signal_delay_s": 60}
     given["cpus_per_task"] = needs.threads * needs.devices * needs.per_gpu
     if needs.gpus == "always":
-        given["gpus_per_node"] = needs.devices
+        given["gpus_per_node"] = needs.width
     given |= {key: value for key, value in options.items() if key in known}
     others = {key: value for key, value in options.items() if key not in known}
     engine.update_parameters(**given, additional_parameters=others)
