@@ -1,6 +1,7 @@
 """Jobs as Ray tasks. Ray's own retries are off: the ledger counts attempts."""
 
 import logging
+import os
 from concurrent.futures import BrokenExecutor, Future, wait
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ def connect(address: str | None) -> Any:
     """Ray, connected to a cluster.
 
     Args:
-        address: Of the cluster; None: RAY_ADDRESS, or else a cluster of this machine alone.
+        address: Of the cluster; None: RAY_ADDRESS, or else one of this machine alone, made here.
 
     Raises:
         InputError: Ray is not installed, or there is no cluster at the address.
@@ -27,7 +28,9 @@ def connect(address: str | None) -> Any:
         told = "Ray is not installed: pip install 'ablations[ray]'"
         raise InputError(told, file="--executor", key="ray") from error
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        # Asked for none, Ray would join whatever cluster somebody left running here.
+        chosen = address or os.environ.get("RAY_ADDRESS") or "local"
+        ray.init(address=chosen, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(_line(error), file="--address", key=address or "RAY_ADDRESS") from error
     return ray
