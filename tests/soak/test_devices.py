@@ -177,6 +177,12 @@ def test_a_rank_that_is_killed(
     assert folders(here).isdisjoint({"result.json", "failure.json"})
 
 
+def test_a_rank_that_hangs(unruly: Study, executor: LocalExecutor, here: Path) -> None:
+    bad = replace(order(unruly, here / "trial", act="hang", rank=1), timeout=10.0)
+    assert isinstance(executor.submit(Job((bad,))).exception(200), BrokenExecutor)
+    assert (here / "trial" / "hang.txt").read_text()
+
+
 def test_a_killed_worker_and_a_stop_take_all_ranks_with_them(
     unruly: Study, executor: LocalExecutor, here: Path
 ) -> None:

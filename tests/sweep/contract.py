@@ -113,6 +113,14 @@ class Contract:
         attempt = json.loads((tmp_path / "kill0" / "attempt.json").read_text())
         assert set(attempt) == {"pid", "host", "started", "attempt"}
 
+    def test_a_hanging_trial_is_ended(
+        self, executor: Executor, unruly: Study, tmp_path: Path
+    ) -> None:
+        hanging = replace(order(unruly, tmp_path, act="hang"), timeout=3.0)
+        assert isinstance(executor.submit(trained(hanging)).exception(120), BrokenExecutor)
+        assert "on_train_batch_start" in (tmp_path / "hang.txt").read_text()
+        assert not (tmp_path / "failure.json").exists()
+
     def test_an_arm_that_kills_its_rehearsal(self, executor: Executor, unruly: Study) -> None:
         deadly = {"model": {"init_args": {"act": "kill", "at": 0}}}
         arms = tuple(
