@@ -182,7 +182,7 @@ class Sweep:
         again: deque[tuple[Trial, int]] = deque()
         running: dict[Future[Any], tuple[Trial, int]] = {}
         swept = self.swept
-        with Display(self.console, self.executor.capacity) as display, _stop_signals():
+        with Display(self.console, self.executor.abreast) as display, _stop_signals():
             try:
                 while True:
                     while len(running) < self.executor.capacity and not self.budget.spent:

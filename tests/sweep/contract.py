@@ -77,7 +77,7 @@ class Contract:
         made.stop()
 
     def test_capacity(self, executor: Executor) -> None:
-        assert executor.capacity == 2
+        assert executor.capacity == executor.abreast == 2
 
     def test_trials_and_rehearsals(self, executor: Executor, toy: Study, tmp_path: Path) -> None:
         orders = [order(toy, tmp_path / str(seed), seed=seed) for seed in range(3)]

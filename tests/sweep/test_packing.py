@@ -20,7 +20,7 @@ class Cluster:
     """Keeps jobs until the test says how they end."""
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+        self.capacity = self.abreast = capacity
         self.jobs: list[tuple[Job, Future[Any]]] = []
         self.stopped = False
 
@@ -96,7 +96,7 @@ def test_size_by_the_rehearsal(
     cluster.rehearsed(rehearsed)
     submit(executor, toy, tmp_path, count)
     assert cluster.sizes == sizes
-    assert executor.capacity == 2 * executor.size
+    assert (executor.capacity, executor.abreast) == (2 * executor.size, 2)
     executor.stop(kill=True)
 
 

@@ -13,7 +13,11 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs run at once."""
+        """How many jobs it takes at once."""
+
+    @property
+    def abreast(self) -> int:
+        """How many trials are trained side by side, where all have work."""
 
     def submit(self, job: Job) -> "Future[Answer]":
         """Start a job; a worker that dies gives this future alone a ``BrokenExecutor``."""

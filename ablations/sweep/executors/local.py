@@ -38,6 +38,11 @@ class LocalExecutor:
         """How many jobs run at once."""
         return len(self._slots)
 
+    @property
+    def abreast(self) -> int:
+        """How many trials are trained side by side."""
+        return self.capacity
+
     def submit(self, job: Job) -> "Future[Answer]":
         """Hand a job to an idle slot, or to the first that will be."""
         told: Future[Answer] = Future()

@@ -71,6 +71,11 @@ class Packing:
         """How many jobs may be handed over at once."""
         return self._executor.capacity * self.size
 
+    @property
+    def abreast(self) -> int:
+        """How many trials are trained side by side; the rest of a pack waits in it."""
+        return self._executor.abreast
+
     def submit(self, job: Job) -> "Future[Answer]":
         """Let a trial wait for others; a rehearsal goes on at once."""
         if job.rehearse or len(job.orders) != 1:

@@ -67,6 +67,11 @@ class RayExecutor:
         """How many jobs run at once; a cluster may grow."""
         return self._workers or max(1, self._room())
 
+    @property
+    def abreast(self) -> int:
+        """How many trials are trained side by side."""
+        return self.capacity
+
     def submit(self, job: Job) -> "Future[Answer]":
         """Hand a job to the cluster."""
         told: Future[Answer] = Future()

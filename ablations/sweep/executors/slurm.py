@@ -97,6 +97,11 @@ class SlurmExecutor:
         """How many jobs are in the queue at once."""
         return self._workers
 
+    @property
+    def abreast(self) -> int:
+        """How many trials are trained side by side."""
+        return self._workers * len(self._allocation.slots)
+
     def submit(self, job: Job) -> "Future[Answer]":
         """Queue a job, in one array with those that are submitted at about the same time."""
         told: Future[Answer] = Future()
