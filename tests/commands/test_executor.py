@@ -36,7 +36,7 @@ def test_a_missing_extra(
     [
         (("--address", "here:1"), "--address: goes with --executor ray"),
         (("--slurm", "time=9", "--executor", "ray"), "--slurm: goes with --executor slurm"),
-        (("--per-gpu", "2"), "--per-gpu: a trial takes 2 devices (trainer.devices), so none can"),
+        (("--per-gpu", "2"), "--per-gpu: a trial takes 2 devices, so none can"),
     ],
 )
 def test_options_that_do_not_fit(

@@ -107,7 +107,7 @@ def test_two_ranks_find_what_one_process_finds(here: Path) -> None:
 
 def test_a_killed_rank_costs_an_attempt(here: Path) -> None:
     write_project(here, arms=ARMS, seeds=1)
-    edit_base(here, TWO | {"trainer.max_epochs": 60, "data.init_args.size": 1024})
+    edit_base(here, TWO | {"trainer.max_epochs": 40, "data.init_args.size": 1024})
     ablate(here, "run", "toy.yaml", "--workspace", "quiet", "--no-report")
     process = start(here, "run", "toy.yaml", "--workspace", "killed", "--no-report")
     (leader,) = wait_for(lambda: training(here / "killed"), 200)

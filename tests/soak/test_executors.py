@@ -91,14 +91,14 @@ class TestSlurm(Contract):
         self, unruly: Study, tmp_path: Path
     ) -> None:
         executor = made(tmp_path)
-        long = endless(order(unruly, tmp_path / "long"), epochs=1500)
+        long = endless(order(unruly, tmp_path / "long"), epochs=600)
         try:
             future = executor.submit(trained(order(unruly, tmp_path / "first", seed=1), long))
             wait_until((tmp_path / "long" / "checkpoint.ckpt").exists, 90)
             stamp = (tmp_path / "first" / "result.json").stat().st_mtime_ns
             worker = process_in(tmp_path / "long")
             psutil.Process(worker).parent().send_signal(signal.SIGUSR2)
-            (outcome,) = future.result(120)
+            (outcome,) = future.result(300)
         finally:
             executor.stop(kill=True)
         assert outcome.status == "done"  # type: ignore[union-attr]
