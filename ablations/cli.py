@@ -182,8 +182,20 @@ def run(
             help="Try a trial again once no batch of it ends for so long: 90, 90s, 10m.",
         ),
     ] = None,
+    executor: Annotated[
+        Literal["local", "ray", "slurm"], typer.Option(help="Where trials run.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; RAY_ADDRESS by default.")
+    ] = None,
+    per_gpu: Annotated[int, typer.Option(min=1, help="Small trials that share a GPU.")] = 1,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of sbatch, such as partition=long."),
+    ] = None,
 ) -> None:
     """Train what waits and print the answer; running again goes on."""
+    from ablations.commands.executor import Where
     from ablations.commands.options import Options, seconds, with_seeds
     from ablations.commands.run import run as sweep
 
@@ -196,6 +208,7 @@ def run(
         max_hours=max_hours,
         max_trials=max_trials,
         timeout=None if timeout is None else seconds(timeout),
+        where=Where(executor, address, per_gpu, slurm or ()),
     )
     loaded = with_seeds(load_study(study), seeds)
     code = sweep(loaded, Workspace(workspace), _console(), options)

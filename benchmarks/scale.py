@@ -42,7 +42,7 @@ def leave(workspace: Workspace, trial: str, seed: int, metric: str, value: float
 class Instant:
     """An executor whose trials end as they are submitted; it takes the parent's pulse meanwhile."""
 
-    capacity = 2
+    capacity = abreast = 2
 
     def __init__(self, workspace: Workspace, metric: str) -> None:
         self.workspace, self.metric = workspace, metric

@@ -42,7 +42,7 @@ def ablate(
     from ablations import cli
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ablations.commands.run.LocalExecutor", InlineExecutor)
+    monkeypatch.setattr("ablations.commands.executor.LocalExecutor", InlineExecutor)
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments: str) -> Told:

@@ -178,7 +178,7 @@ def write_yaml(file: Path, content: Any) -> None:
 class InlineExecutor:
     """Runs jobs in this process, one at a time, instead of in workers."""
 
-    capacity = 1
+    capacity = abreast = 1
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass

@@ -22,9 +22,9 @@ from ablations.study.yamlfile import expand, read_yaml
 from ablations.sweep.build import Built, Recipe, build
 from ablations.sweep.complaints import import_class
 from ablations.sweep.job import Order
+from ablations.sweep.process import output_to
 from ablations.sweep.progress import phase
 from ablations.sweep.rehearsal import changes, rehearse
-from ablations.sweep.trial import output_to
 from ablations.workspace import write_atomic
 
 SEEDS = 6

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ablations.commands.executor import HERE, Where
 from ablations.study import InputError, Study
 
 
@@ -12,7 +13,7 @@ class Options:
     """How a study is run.
 
     Attributes:
-        workers: Trials at once; None: one per GPU or core.
+        workers: Jobs at once; None: as many as there is room for.
         rerun: Arms whose trials are trained again.
         fail_fast: Launch nothing more once a trial fails.
         storage: Optuna's database; None: the workspace's journal.
@@ -20,6 +21,7 @@ class Options:
         max_hours: After which what runs is stopped, its checkpoints kept.
         max_trials: Launched at most.
         timeout: Seconds without progress after which a trial's worker ends.
+        where: Where trials run.
     """
 
     workers: int | None = None
@@ -30,6 +32,7 @@ class Options:
     max_hours: float | None = None
     max_trials: int | None = None
     timeout: float | None = None
+    where: Where = HERE
 
 
 def with_seeds(study: Study, seeds: int | None) -> Study:

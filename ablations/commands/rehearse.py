@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ablations.study import Study, trials
 from ablations.study.tuning import probes, told_in_space, tuned_arms
-from ablations.sweep.executors import LocalExecutor
+from ablations.sweep.executors import Executor
 from ablations.sweep.progress import phase
 from ablations.workspace import Workspace
 
@@ -24,7 +24,7 @@ class Rehearsing:
 
     workspace: Workspace
     console: Console
-    executor: LocalExecutor
+    executor: Executor
     timeout: float | None
 
     def probe(self, study: Study) -> None:

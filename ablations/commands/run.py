@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ablations.commands.conclude import conclude
+from ablations.commands.executor import make_executor
 from ablations.commands.options import Options
 from ablations.commands.rehearse import Rehearsing, told_by_trials
 from ablations.commands.stages import (
@@ -25,7 +26,6 @@ from ablations.commands.stages import (
 from ablations.commands.tell import links, own_heading, time_left
 from ablations.study import InputError, Study, Trial, trials
 from ablations.study.tuning import check_stage
-from ablations.sweep.executors import LocalExecutor, local_slots
 from ablations.workspace import State, Workspace, out_of_space, write_json
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
     console.print(told, highlight=False)
     if not todo and not tries:
         return _sweep(study, workspace, console, None, {}, options, started)
-    trainer = study.base_config.get("trainer")
-    accelerator = str(trainer.get("accelerator")) if isinstance(trainer, dict) else "auto"
     most = max(len(todo), tries, len(study.arms))
-    executor = LocalExecutor(local_slots(options.workers, study.threads, accelerator, most))
+    executor = make_executor(options.where, study, workspace, options.workers, most)
     from ablations.sweep.sources import missing_sources
 
-    rehearsing = Rehearsing(workspace, console, executor, options.timeout)
+    # In a cluster's queue a rehearsal may wait for as long as it likes.
+    timeout = options.timeout if options.where.kind == "local" else None
+    rehearsing = Rehearsing(workspace, console, executor, timeout)
     try:
         if tries:
             rehearsing.probe(study)

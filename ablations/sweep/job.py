@@ -21,6 +21,7 @@ class Order:
         keep_weights: Whether the trial leaves its final weights too.
         test: Whether the test set may be seen; never while tuning.
         timeout: Seconds without progress after which its process ends itself.
+        devices: How many it takes; with more than one it is a command of its own, in ranks.
     """
 
     recipe: Recipe
@@ -34,6 +35,7 @@ class Order:
     keep_weights: bool = False
     test: bool = True
     timeout: float | None = None
+    devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class Outcome:
     Attributes:
         error: One line for a failed trial.
         seconds: Wall time in the worker.
+        failed: When its error was raised, in seconds since 1970.
     """
 
     trial: str
     status: Literal["done", "diverged", "failed", "stopped", "preempted", "no space"]
     error: str | None = None
     seconds: float = 0.0
+    failed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Rehearsal:
         flops: Of one example's forward pass, 2 per multiply-accumulate; None where unknown.
         layers: A row for each layer, where the module tells them (see rehearsal.LAYER_COLUMNS).
         error: Why the arm cannot be trained.
+        seconds: What a whole trial may take at most, going by the first batch; None: unknown.
     """
 
     arm: str
@@ -83,3 +88,4 @@ class Rehearsal:
     notes: tuple[str, ...] = ()
     error: InputError | None = None
     layers: tuple[Mapping[str, Any], ...] = ()
+    seconds: float | None = None

@@ -21,12 +21,12 @@ class Display(AbstractContextManager["Display"]):
 
     Args:
         console: Where to write.
-        capacity: How many run at once, for the time left.
+        abreast: How many trials run at once, for the time left.
     """
 
-    def __init__(self, console: Console, capacity: int) -> None:
+    def __init__(self, console: Console, abreast: int) -> None:
         self.console = console
-        self.capacity = capacity
+        self.abreast = abreast
         self.total = 0
         self.ended = 0
         self._bars: Progress | None = None
@@ -73,7 +73,7 @@ class Display(AbstractContextManager["Display"]):
         """One trial ended; `left` and `took` as of :func:`seconds_left`."""
         self.ended += 1
         total = seconds_left(left, took)
-        rest = "" if total is None else duration(total / min(self.capacity, sum(left.values())))
+        rest = "" if total is None else duration(total / min(self.abreast, sum(left.values())))
         rest = rest and f"about {rest} left"
         number = f"{self.ended:>{len(str(self.total))}}/{self.total}"
         tail = f"  {rest}" if self._bars is None and rest else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler
 
 from ablations.seeds import stream_seed
 
@@ -34,38 +34,40 @@ def reseed(*key: int | str) -> None:
     torch.manual_seed(seed)
 
 
-class EpochOrder(Sampler[int]):
-    """A random order of examples that depends on seed and epoch alone.
+class EpochOrder(DistributedSampler[int]):
+    """A random order of examples that depends on seed and epoch alone, dealt out among ranks.
+
+    Being a DistributedSampler, it is what Lightning expects where there are several ranks.
 
     Args:
         length: Number of examples drawn in an epoch, without replacement.
         seed: The trial's seed.
         epoch: The epoch to start with.
-        skip: Examples of the first epoch that were seen before an interruption.
+        skip: This rank's examples of the first epoch that were seen before an interruption.
+        rank: Which of the ranks this is.
+        world: How many ranks there are; the last examples are the first again where they are short.
     """
 
-    def __init__(self, length: int, seed: int, epoch: int = 0, skip: int = 0) -> None:
+    def __init__(
+        self, length: int, seed: int, epoch: int = 0, skip: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        super().__init__(range(length), num_replicas=world, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.length = length
-        self.seed = seed
         self.epoch = epoch
         self.skip = skip
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator()
         generator.manual_seed(stream_seed(self.seed, "order", self.epoch))
         order = torch.randperm(self.length, generator=generator).tolist()
         skip, self.skip = self.skip, 0
-        yield from order[skip:]
+        order += order[: -self.length % self.num_replicas]
+        yield from order[self.rank :: self.num_replicas][skip:]
 
 
-def give_common_order(loader: Any, seed: int, epoch: int, batches_seen: int) -> None:
+def give_common_order(
+    loader: Any, seed: int, epoch: int, batches_seen: int, rank: int = 0, world: int = 1
+) -> None:
     """Make a shuffling DataLoader draw its order by seed and epoch.
 
     Loaders of another kind, and samplers with a logic of their own, are left alone.
@@ -76,8 +78,10 @@ def give_common_order(loader: Any, seed: int, epoch: int, batches_seen: int) -> 
     if type(sampler) is not RandomSampler or sampler.replacement:
         return
     size = loader.batch_sampler.batch_size
-    order = EpochOrder(len(sampler), seed, epoch, batches_seen * size)
+    order = EpochOrder(len(sampler), seed, epoch, batches_seen * size, rank, world)
     loader.batch_sampler.sampler = order
+    # A DataLoader forbids to set it; Lightning puts an order of its own in any other's place.
+    loader.__dict__["sampler"] = order
     if loader.generator is None:
         # Without one, each epoch draws the workers' base seed from the global stream.
         loader.generator = torch.Generator().manual_seed(stream_seed(seed, "workers"))

@@ -4,10 +4,11 @@ import datetime
 import importlib
 import math
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from ablations.study.errors import nearest, same_arms
 from ablations.study.yamlfile import flatten
 from ablations.sweep.build import Recipe, build
 from ablations.sweep.job import Order, Rehearsal
+from ablations.sweep.process import output_to
 from ablations.sweep.randomness import reset_torch
-from ablations.sweep.trial import count_parameters, floats, output_to, tests
+from ablations.sweep.trial import count_parameters, floats, tests
 from ablations.sweep.watch import MetricsFile, batch_size, make_logger
 from ablations.sweep.weights import afresh, with_start
 
@@ -90,8 +92,10 @@ def _layers(model: Any) -> tuple[dict[str, Any], ...]:
 
 def _rehearse(order: Order, folder: Path) -> Rehearsal:
     reset_torch(order.threads)
-    options = {"default_root_dir": str(folder), "fast_dev_run": 1}
+    options = {"default_root_dir": str(folder), "fast_dev_run": 1, "devices": order.devices}
     built = build(afresh(order.recipe), order.seed, options)
+    clock = _Clock()
+    built.trainer.callbacks.append(_as_callback(clock, built.namespace))
     metrics = MetricsFile(folder / "metrics.csv")
     counter = _StepCounter()
     flops = _flops_of_example(built.model)
@@ -107,8 +111,43 @@ def _rehearse(order: Order, folder: Path) -> Rehearsal:
             logged |= set(floats(built.trainer.callback_metrics))
     size = count_parameters(built.model)
     flops = counter.flops if flops is None else flops
-    config = with_start(built.config, order.recipe)
-    return Rehearsal(order.recipe.arm, config, tuple(sorted(logged)), size, flops, built.notes)
+    return Rehearsal(
+        order.recipe.arm,
+        with_start(built.config, order.recipe),
+        tuple(sorted(logged)),
+        size,
+        flops,
+        built.notes,
+        seconds=clock.whole(built.config["trainer"]),
+    )
+
+
+class _Clock:
+    """Takes the time of the first training batch, and counts how many a training has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = 0.0
+        self.batch: float | None = None
+        self.batches = -1
+
+    def whole(self, trainer: Mapping[str, Any]) -> float | None:
+        """Seconds of a whole training at most: its first batch is slower than the rest."""
+        counts = [self.batches * (trainer.get("max_epochs") or -1), trainer.get("max_steps") or -1]
+        known = [count for count in counts if count > 0]
+        return min(known) * self.batch if known and self.batch is not None else None
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Start."""
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Stop."""
+        self.batch = time.monotonic() - self.started
+        with suppress(TypeError, NotImplementedError):
+            self.batches = len(trainer.train_dataloader)
 
 
 def _flops_of_example(model: Any) -> int | None:
@@ -156,10 +195,11 @@ class _StepCounter:
         self.stack.close()
 
 
-def _as_callback(counter: _StepCounter, namespace: str) -> Any:
+def _as_callback(looks_on: _StepCounter | _Clock, namespace: str) -> Any:
     callback = importlib.import_module(f"{namespace}.callbacks").Callback
-    counter.__class__ = type("StepCounter", (_StepCounter, callback), {})
-    return counter
+    kind = type(looks_on)
+    looks_on.__class__ = type(kind.__name__, (kind, callback), {})
+    return looks_on
 
 
 def changes(config: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -7,8 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.console import Console
 from ablations.study import InputError, Study, Trial
 from ablations.sweep.build import Recipe
 from ablations.sweep.executors import Executor
+from ablations.sweep.executors.placement import devices_of
 from ablations.sweep.job import Job, Order, Rehearsal
 from ablations.sweep.progress import Display
 from ablations.sweep.weights import started
@@ -50,8 +50,18 @@ def order_for(study: Study, arm: str, seed: int, trial: str, folder: Path, attem
     named = study.arm(arm)
     metrics = tuple(sorted({*study.metric.needs, *study.metric_of(arm).needs}))
     recipe = started(Recipe.of(study, named), study.sources.get(arm), seed, folder.parent)
-    weights, threads, keep = study.weights, study.threads, study.keep_weights
-    return Order(recipe, seed, trial, folder, metrics, weights, threads, attempt, keep)
+    return Order(
+        recipe,
+        seed,
+        trial,
+        folder,
+        metrics,
+        study.weights,
+        study.threads,
+        attempt,
+        study.keep_weights,
+        devices=devices_of(study, named),
+    )
 
 
 def rehearse_arms(
@@ -77,7 +87,7 @@ def rehearse_arms(
             raise InputError(
                 f"the rehearsal did not end in {longest:g} s", file=study.file, key=f"arms.{arm}"
             ) from None
-        except BrokenProcessPool:
+        except BrokenExecutor:
             error = InputError(
                 "the worker died in the rehearsal (out of memory?)",
                 file=study.file,
@@ -172,11 +182,10 @@ class Sweep:
         again: deque[tuple[Trial, int]] = deque()
         running: dict[Future[Any], tuple[Trial, int]] = {}
         swept = self.swept
-        capacity = self.executor.capacity
-        with Display(self.console, capacity) as display, _stop_signals():
+        with Display(self.console, self.executor.abreast) as display, _stop_signals():
             try:
                 while True:
-                    while len(running) < capacity and not self.budget.spent:
+                    while len(running) < self.executor.capacity and not self.budget.spent:
                         if again:
                             trial, attempt = again.popleft()
                         elif not (fail_fast and swept.failed) and (
@@ -235,7 +244,7 @@ class Sweep:
         result = self.workspace.result(trial.id)
         folder = self.workspace.trial_folder(trial.id)
         died = future.exception()
-        if result is None and died is not None and not isinstance(died, BrokenProcessPool):
+        if result is None and died is not None and not isinstance(died, BrokenExecutor):
             raise died
         if result is None and (why := self._tried_again(trial, folder, future)):
             work.ended(trial, None, None)

@@ -4,19 +4,17 @@ The files are the truth. What was mirrored is remembered beside the study; when 
 not closed properly, the runs are found again by their tags.
 """
 
-import csv
-import math
 import os
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ablations.study import Study, Trial
 from ablations.study.tuning import TuningTrial
+from ablations.sweep.entries import allowed, is_number, moment_of, rows_of, short_name, tags_at_end
+from ablations.sweep.mirrored import TAG, find_runs, replaced, run_key, search
 from ablations.sweep.stores import made_once, trouble, without_password
 from ablations.workspace import State, Workspace, read_json, write_json
 
@@ -25,7 +23,6 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-_TAG = "ablations."
 _ENDED: Mapping[State, str] = {
     "done": "FINISHED",
     "diverged": "FINISHED",
@@ -155,7 +152,7 @@ class Tracker:
         if "experiment" not in memory:
             memory["experiment"] = self._experiment(client, own)
         if not memory["closed"]:
-            self._find_runs(client, memory)
+            find_runs(client, self.workspace, memory)
         memory["closed"] = False
         self._memory = memory
         self._save(now=True)
@@ -187,52 +184,16 @@ class Tracker:
             )
         )
 
-    def _find_runs(self, client: Any, memory: dict[str, Any]) -> None:
-        """Learn from the store what a crash kept from being remembered."""
-        runs: dict[str, Any] = {}
-        found = set()
-        for run in self._search(client, memory["experiment"]):
-            tags, number = run.data.tags, run.info.run_id
-            found.add(number)
-            kind = tags.get(f"{_TAG}kind")
-            if kind == "study":
-                twice = memory.setdefault("parent", number) != number
-            elif kind == "arm":
-                twice = memory["arms"].setdefault(tags[f"{_TAG}arm"], number) != number
-            else:
-                key = _key(tags[f"{_TAG}arm"], tags[f"{_TAG}trial"])
-                twice = key in runs
-                rows, _, sign = tags.get(f"{_TAG}mirrored", "").partition(" ")
-                whole = bool(sign) and run.info.status != "RUNNING"
-                known = {"run": number, "rows": int(rows), "sign": sign} if whole else None
-                runs.setdefault(key, known or {"run": number, "rows": None, "sign": None})
-            if twice:
-                client.delete_run(number)
-        memory["runs"] = runs
-        memory["arms"] = {arm: run for arm, run in memory["arms"].items() if run in found}
-        if memory.get("parent") not in found:
-            memory.pop("parent", None)
-
-    def _search(self, client: Any, experiment: str, more: str = "") -> Iterator[Any]:
-        """This workspace's runs of the study; others may have theirs on the same server."""
-        asked, token = f"tags.`{_TAG}workspace` = '{self.workspace.id}'{more}", None
-        while True:
-            found = client.search_runs([experiment], asked, max_results=1000, page_token=token)
-            yield from found
-            token = found.token
-            if not token:
-                return
-
     def _tags(self, kind: str, arm: str | None = None) -> dict[str, str]:
-        tags = {f"{_TAG}kind": kind, f"{_TAG}study": self.study.name}
-        tags[f"{_TAG}workspace"] = self.workspace.id
-        return tags | ({} if arm is None else {f"{_TAG}arm": arm})
+        tags = {f"{TAG}kind": kind, f"{TAG}study": self.study.name}
+        tags[f"{TAG}workspace"] = self.workspace.id
+        return tags | ({} if arm is None else {f"{TAG}arm": arm})
 
     def _create_arm(self, client: Any, memory: Mapping[str, Any], arm: str) -> str:
         from mlflow.entities import Param
 
         # Not nested under the study's run: MLflow folds nested runs away, and arms are the answer.
-        tags = self._tags("arm", arm) | {f"{_TAG}parent": memory["parent"]}
+        tags = self._tags("arm", arm) | {f"{TAG}parent": memory["parent"]}
         run = client.create_run(memory["experiment"], run_name=arm, tags=tags)
         params = {"arm": arm} | self._changed(arm)
         client.log_batch(run.info.run_id, params=[Param(k, v) for k, v in params.items()])
@@ -243,7 +204,7 @@ class Tracker:
         values: dict[str, str] = {}
         for name, learned in self.arms.items():
             for key, (before, after) in learned["changes"].items():
-                short = _short(key)
+                short = short_name(key)
                 if name == arm:
                     values[short] = str(after)[:500]
                 else:
@@ -252,14 +213,14 @@ class Tracker:
 
     def _mirror(self, trial: Trial, state: State) -> None:
         folder = self.workspace.trial_folder(trial.id)
-        known = self._memory["runs"].get(_key(trial.arm, trial.id))
+        known = self._memory["runs"].get(run_key(trial.arm, trial.id))
         rows = rows_of(folder / "metrics.csv")
         result = read_json(folder / "result.json") or {}
         sign = f"{state} {result.get('finished', '')}"
         if known is not None and known["sign"] == sign and known["rows"] == len(rows):
             return
         unsure = known is not None and known["rows"] is None
-        if unsure or (known and (len(rows) < known["rows"] or _replaced(known["sign"], sign))):
+        if unsure or (known and (len(rows) < known["rows"] or replaced(known["sign"], sign))):
             self._discard(trial, known)
             known = None
         if known is None:
@@ -270,17 +231,17 @@ class Tracker:
         first, ended = known["sign"] is None, state in _ENDED
         params = {"arm": trial.arm, "seed": str(trial.seed)} | self._changed(trial.arm)
         if isinstance(trial, TuningTrial):
-            params |= {_short(key): str(value) for key, value in trial.settings.items()}
+            params |= {short_name(key): str(value) for key, value in trial.settings.items()}
         metrics, tags = _metrics(rows, start), dict[str, str]()
         if ended:
             metrics += _seconds(result)
-            tags = _tags_at_end(state, result) | {f"{_TAG}mirrored": f"{len(rows)} {sign}"}
+            tags = tags_at_end(state, result) | {f"{TAG}mirrored": f"{len(rows)} {sign}"}
         self._log(run, metrics, params if first else {}, tags)
         if ended:
             for name in (*_ARTIFACTS, "predictions.npz"):
                 if (folder / name).exists():
                     self._client.log_artifact(run, str(folder / name))
-            self._client.set_terminated(run, _ENDED[state], end_time=_moment(result))
+            self._client.set_terminated(run, _ENDED[state], end_time=moment_of(result))
         elif known["sign"] not in (None, sign):
             self._client.update_run(run, status="RUNNING")
         known |= {"rows": len(rows), "sign": sign}
@@ -290,8 +251,8 @@ class Tracker:
         if known["run"] is not None:
             self._client.delete_run(known["run"])
             return
-        mine = f" and tags.`{_TAG}trial` = '{trial.id}' and tags.`{_TAG}arm` = '{trial.arm}'"
-        for run in self._search(self._client, self._memory["experiment"], mine):
+        mine = f" and tags.`{TAG}trial` = '{trial.id}' and tags.`{TAG}arm` = '{trial.arm}'"
+        for run in search(self._client, self.workspace, self._memory["experiment"], mine):
             self._client.delete_run(run.info.run_id)
 
     def _create_trial(self, trial: Trial) -> dict[str, Any]:
@@ -300,12 +261,12 @@ class Tracker:
             kind, which = "tuning", f"tuning {trial.number}"
         tags = self._tags(kind, trial.arm) | {
             "mlflow.parentRunId": self._memory["arms"][trial.arm],
-            f"{_TAG}trial": trial.id,
-            f"{_TAG}seed": str(trial.seed),
+            f"{TAG}trial": trial.id,
+            f"{TAG}seed": str(trial.seed),
         }
         attempt = read_json(self.workspace.trial_folder(trial.id) / "attempt.json") or {}
         known: dict[str, Any] = {"run": None, "rows": None, "sign": None}
-        self._memory["runs"][_key(trial.arm, trial.id)] = known
+        self._memory["runs"][run_key(trial.arm, trial.id)] = known
         run = self._client.create_run(
             self._memory["experiment"],
             start_time=int(1000 * attempt.get("started", time.time())),
@@ -344,10 +305,10 @@ class Tracker:
         now = int(1000 * time.time())
         for summary in summaries:
             run = self._memory["arms"][summary["arm"]]
-            numbers = {k: v for k, v in summary["numbers"].items() if _is_number(v)}
-            metrics = [Metric(_name(k), float(v), now, 0) for k, v in numbers.items()]
+            numbers = {k: v for k, v in summary["numbers"].items() if is_number(v)}
+            metrics = [Metric(allowed(k), float(v), now, 0) for k, v in numbers.items()]
             tags = {
-                f"{_TAG}verdict": summary["verdict"],
+                f"{TAG}verdict": summary["verdict"],
                 "mlflow.note.content": summary["sentence"],
                 "mlflow.runColor": summary["colour"],
             }
@@ -378,27 +339,6 @@ class Tracker:
             self._saved = time.monotonic()
 
 
-def _key(arm: str, trial: str) -> str:
-    return f"{trial} {arm}"
-
-
-def _replaced(before: str | None, now: str) -> bool:
-    """Whether a finished trial was trained again since it was mirrored."""
-    return before is not None and before.split()[0] in ("done", "diverged") and before != now
-
-
-def _short(key: str) -> str:
-    return _name(key.replace("init_args.", ""))
-
-
-def _name(name: str) -> str:
-    return re.sub(r"[^\w\-. :/]", "_", name)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _metrics(rows: Sequence[Mapping[str, str]], start: int) -> list[Any]:
     """The rows from ``start`` on, as MLflow's metrics."""
     from mlflow.entities import Metric
@@ -407,7 +347,7 @@ def _metrics(rows: Sequence[Mapping[str, str]], start: int) -> list[Any]:
     seen = {(row["epoch"], row["name"]) for row in rows[:start]}
     fresh = {(row["epoch"], row["name"]): row for row in rows[start:]}
     return [
-        Metric(_name(name), float(row["value"]), int(1000 * float(row["time"])), int(epoch))
+        Metric(allowed(name), float(row["value"]), int(1000 * float(row["time"])), int(epoch))
         for (epoch, name), row in fresh.items()
         if (epoch, name) not in seen
     ]
@@ -416,29 +356,5 @@ def _metrics(rows: Sequence[Mapping[str, str]], start: int) -> list[Any]:
 def _seconds(result: Mapping[str, Any]) -> list[Any]:
     from mlflow.entities import Metric
 
-    moment = _moment(result)
+    moment = moment_of(result)
     return [Metric("trial/seconds", float(result["seconds"]), moment, 0)] if result else []
-
-
-def _tags_at_end(state: State, result: Mapping[str, Any]) -> dict[str, str]:
-    tags: dict[str, str] = {f"{_TAG}state": state}
-    if result:
-        tags |= {f"{_TAG}dirty": str(result["dirty"]).lower()}
-        if result["commit"]:
-            tags |= {"mlflow.source.git.commit": result["commit"]}
-    return tags
-
-
-def _moment(result: Mapping[str, Any]) -> int:
-    finished = result.get("finished")
-    seconds = datetime.fromisoformat(finished).timestamp() if finished else time.time()
-    return int(1000 * seconds)
-
-
-def rows_of(file: Path) -> list[dict[str, str]]:
-    """The whole rows of a metrics file; a line being written is left for the next time."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))

@@ -1,18 +1,16 @@
 """One trial in a worker: build, fit, test, files."""
 
-import faulthandler
 import importlib.metadata
 import math
 import os
 import pickle
 import platform
+import signal
 import socket
-import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,80 +24,92 @@ from ablations.sweep.build import Built, build
 from ablations.sweep.chance import chance_of, learned_nothing
 from ablations.sweep.commit import code_version
 from ablations.sweep.job import Order, Outcome
+from ablations.sweep.process import no_longer_than, output_to
 from ablations.sweep.randomness import reset_torch
+from ablations.sweep.ranks import follower_was_killed, follows, mean_over_ranks, raised_at
 from ablations.sweep.watch import MetricsFile, make_logger, make_watch
 from ablations.sweep.weights import WEIGHTS
 from ablations.workspace import out_of_space, write_atomic, write_json
-
-# A worker that is new has libraries to import before its first batch.
-START_SECONDS = 60.0
 
 
 def run_trial(order: Order) -> Outcome:
     """Train one trial; all that it finds is in its folder, result.json last.
 
     A checkpoint of an earlier attempt is gone on from. An exception becomes failure.json, but for
-    those that say nothing about the trial: SIGTERM and a full disk.
+    those that say nothing about the trial: SIGTERM and a full disk. A rank that follows the first
+    one writes nothing.
     """
-    folder, started = order.folder, time.time()
+    started = time.time()
+    if follows(order):
+        return _attempt(order, started, lambda: None)
+    folder = order.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
         write_json(folder / "attempt.json", attempt | {"attempt": order.attempt})
         (folder / "failure.json").unlink(missing_ok=True)
         with output_to(folder / "log.txt"), no_longer_than(order.timeout, folder) as progressed:
-            status, error = _attempt(order, started, progressed)
+            return _attempt(order, started, progressed)
     except OSError as full:
         if not out_of_space(full):
             raise
-        status, error = "no space", str(full)
-    return Outcome(order.trial, status, error, time.time() - started)
+        return Outcome(order.trial, "no space", str(full), time.time() - started)
 
 
-def _attempt(order: Order, started: float, progressed: Callable[[], None]) -> tuple[Any, Any]:
-    """How the attempt ended, and the line that says why it did not end well."""
+def _attempt(order: Order, started: float, progressed: Callable[[], None]) -> Outcome:
     try:
-        return _train(order, started, progressed), None
+        status = _train(order, started, progressed)
+        return Outcome(order.trial, status, None, time.time() - started)
     except (Exception, SystemExit) as error:
         traceback.print_exc()
+        seconds = time.time() - started
         if out_of_space(error):
-            return "no space", str(error)
+            return Outcome(order.trial, "no space", str(error), seconds, raised_at(error))
         # Raised by Lightning at the end of the batch in which SIGTERM came.
         if type(error).__name__ == "SIGTERMException":
-            return "preempted", None
+            return Outcome(order.trial, "preempted", None, seconds)
         text = str(error).strip().splitlines() or [""]
         told = error if isinstance(error, InputError) else f"{type(error).__name__}: {text[0]}"
         failure = {
             "error": str(told).removesuffix(": "),
             "traceback": traceback.format_exc(),
             "attempts": order.attempt,
-            "time": time.time(),
+            "time": raised_at(error),
         }
-        write_json(order.folder / "failure.json", failure)
-        return "failed", failure["error"]
+        if not follows(order):
+            write_json(order.folder / "failure.json", failure)
+        return Outcome(order.trial, "failed", str(failure["error"]), seconds, raised_at(error))
 
 
 def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:
     folder = order.folder
     reset_torch(order.threads)
-    metrics_file = MetricsFile(folder / "metrics.csv")
+    leads = not follows(order)
+    metrics_file = MetricsFile(folder / "metrics.csv", leads)
     checkpoint = folder / "checkpoint.ckpt"
     resumed = _readable(checkpoint)
-    if not resumed:
-        metrics_file.path.unlink(missing_ok=True)
     weights = folder / WEIGHTS
-    weights.unlink(missing_ok=True)
-    built = build(order.recipe, order.seed, {"default_root_dir": str(folder)})
-    write_atomic(folder / "config.yaml", yaml.safe_dump(built.config, sort_keys=False))
+    options = {"default_root_dir": str(folder), "devices": order.devices}
+    built = build(order.recipe, order.seed, options)
+    if leads:
+        if not resumed:
+            metrics_file.path.unlink(missing_ok=True)
+        weights.unlink(missing_ok=True)
+        write_atomic(folder / "config.yaml", yaml.safe_dump(built.config, sort_keys=False))
     watch = make_watch(built.namespace, order.seed, checkpoint, metrics_file)
     watch.progressed = progressed
     built.trainer.callbacks.append(watch)
     built.trainer.loggers = [make_logger(built.namespace, metrics_file, built.trainer)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        metrics = _fit_and_test(built, order, checkpoint if resumed else None)
+        try:
+            metrics = _fit_and_test(built, order, checkpoint if resumed else None)
+        except Exception:
+            if follower_was_killed(built.trainer):
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise
     metrics_file.flush()
-    watch.predictions.save(folder / "predictions.npz")
+    watch.predictions.save(folder / "predictions.npz", _test_examples(built.trainer), leads)
     if order.keep_weights:
         _save_weights(built, weights)
     finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
@@ -134,7 +144,7 @@ def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:
         "commit": commit,
         "dirty": dirty,
     }
-    if built.trainer.is_global_zero:
+    if leads:
         write_json(folder / "result.json", result)
         for left in (checkpoint, checkpoint.with_suffix(".tmp")):
             left.unlink(missing_ok=True)
@@ -144,11 +154,11 @@ def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:
 def _fit_and_test(built: Built, order: Order, resume: Path | None) -> dict[str, float]:
     trainer, model, data = built.trainer, built.model, built.data
     trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
-    metrics = floats(trainer.callback_metrics)
+    metrics = mean_over_ranks(floats(trainer.callback_metrics))
     if order.test and tests(model, data):
         path = trainer.checkpoint_callback.best_model_path if order.weights == "best" else None
         trainer.test(model, datamodule=data, ckpt_path=path, verbose=False)
-        metrics |= floats(trainer.callback_metrics)
+        metrics |= mean_over_ranks(floats(trainer.callback_metrics))
     return metrics
 
 
@@ -163,6 +173,11 @@ def _save_weights(built: Built, path: Path) -> None:
         temporary.replace(path)
 
 
+def _test_examples(trainer: Any) -> int | None:
+    dataset: Any = getattr(trainer.test_dataloaders, "dataset", None)
+    return len(dataset) if hasattr(dataset, "__len__") else None
+
+
 def _readable(checkpoint: Path) -> bool:
     """Whether there is a checkpoint that can be read without running what is in it."""
     if not checkpoint.exists():
@@ -171,7 +186,7 @@ def _readable(checkpoint: Path) -> bool:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         print(f"starting afresh, {checkpoint} cannot be read safely: {error}")
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)
         return False
     return True
 
@@ -223,52 +238,7 @@ def floats(metrics: Any) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
-@contextmanager
-def no_longer_than(seconds: float | None, folder: Path) -> Iterator[Callable[[], None]]:
-    """End this process once it makes no progress; hang.txt then says where each thread was.
+if __name__ == "__main__":
+    from ablations.sweep import ranks
 
-    The timer is no Python thread, so that a call which never gives back the interpreter's lock is
-    ended too. What is yielded tells it of progress.
-    """
-    file = folder / "hang.txt"
-    file.unlink(missing_ok=True)
-    if seconds is None:
-        yield lambda: None
-        return
-    told = 0.0
-
-    def progressed() -> None:
-        nonlocal told
-        if time.monotonic() - told > seconds / 10:
-            told = time.monotonic()
-            faulthandler.dump_traceback_later(seconds, exit=True, file=log)
-
-    with file.open("w") as log:
-        faulthandler.dump_traceback_later(max(seconds, START_SECONDS), exit=True, file=log)
-        try:
-            yield progressed
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-    file.unlink(missing_ok=True)
-
-
-@contextmanager
-def output_to(log: Path) -> Iterator[None]:
-    """Send everything printed, by C code too, to a file."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-    saved = os.dup(1), os.dup(2)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        yield
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
-        os.dup2(saved[0], 1)
-        os.dup2(saved[1], 2)
-        for descriptor in (file, *saved):
-            os.close(descriptor)
+    ranks.main()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ablations.sweep.randomness import give_common_order, reseed
+from ablations.sweep.ranks import gathered, mark, mean_over_ranks
 from ablations.workspace import cut_torn_line
 
 # No more than this much training is lost with a worker.
@@ -21,11 +22,18 @@ _COLUMNS = ("epoch", "step", "name", "value", "time")
 
 
 class MetricsFile:
-    """metrics.csv: the last value of each name in each epoch, flushed once an epoch."""
+    """metrics.csv: the last value of each name in each epoch, flushed once an epoch.
 
-    def __init__(self, path: Path) -> None:
-        cut_torn_line(path)
+    Args:
+        path: The file.
+        writes: Whether this process does; of several ranks only the first.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        if writes:
+            cut_torn_line(path)
         self.path = path
+        self.writes = writes
         self.pending: dict[str, tuple[int, int, float]] = {}
         self.diverged = False
         self.epochs = 0
@@ -40,8 +48,12 @@ class MetricsFile:
             self.diverged |= "loss" in name.lower() and not math.isfinite(number)
 
     def flush(self) -> None:
-        """Append what was kept."""
-        if not self.pending:
+        """Append what was kept, the mean over all ranks; each of them has to call."""
+        means = mean_over_ranks({name: number for name, (_, _, number) in self.pending.items()})
+        for name, (epoch, step, _) in list(self.pending.items()):
+            self.note({name: means[name]}, step, epoch)
+        if not self.pending or not self.writes:
+            self.pending.clear()
             return
         new = not self.path.exists()
         with self.path.open("a", newline="", encoding="utf-8") as file:
@@ -66,11 +78,24 @@ class Predictions:
             names = [name for name in outputs if str(name).startswith("probabilities")]
             self.batches.append({name: outputs[name].detach() for name in (*names, "targets")})
 
-    def save(self, path: Path) -> None:
-        """Write predictions.npz; nothing where no batch was kept."""
-        if not self.batches:
+    def save(self, path: Path, examples: int | None = None, writes: bool = True) -> None:
+        """Write predictions.npz; nothing where no batch was kept.
+
+        Args:
+            path: The file.
+            examples: How many there are; what several ranks predict beyond them is a repetition.
+            writes: Whether this process writes; of several ranks only the first.
+        """
+        names = self.batches[0] if self.batches else ()
+        own = {name: torch.cat([batch[name] for batch in self.batches]).cpu() for name in names}
+        shares = gathered(own)
+        if not all(shares) or not writes:
             return
-        whole = {name: torch.cat([b[name] for b in self.batches]).cpu() for name in self.batches[0]}
+        # Example number k of rank r is number k * ranks + r of all.
+        sizes = [len(share["targets"]) for share in shares]
+        places = [torch.arange(size) * len(shares) + r for r, size in enumerate(sizes)]
+        order = torch.cat(places).argsort()[:examples]
+        whole = {name: torch.cat([share[name] for share in shares])[order] for name in own}
         arrays = {n: (v.float() if v.is_floating_point() else v).numpy() for n, v in whole.items()}
         temporary = path.with_suffix(".tmp.npz")
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
@@ -86,7 +111,8 @@ class Watch:
         self.checkpoint = checkpoint
         self.metrics = metrics
         self.predictions = Predictions()
-        self.saved = time.monotonic()
+        self.saved = self.started = time.monotonic()
+        self.next_look = 0
         self.progressed: Callable[[], None] = lambda: None
         self.foreign = True
         self.stopped = False
@@ -111,11 +137,12 @@ class Watch:
         def train_dataloader() -> Any:
             made = original()
             seen = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            shared = trainer._accelerator_connector.use_distributed_sampler
+            place = (trainer.global_rank, trainer.world_size) if shared else (0, 1)
             for loader in _loaders(made):
-                total = len(loader) if hasattr(loader, "__len__") else 0
-                give_common_order(
-                    loader, self.seed, trainer.current_epoch, seen if seen < total else 0
-                )
+                total = -(-len(loader) // place[1]) if hasattr(loader, "__len__") else 0
+                skip = seen if seen < total else 0
+                give_common_order(loader, self.seed, trainer.current_epoch, skip, *place)
             return made
 
         owner.train_dataloader = train_dataloader
@@ -127,23 +154,39 @@ class Watch:
         seen = batch_size(batch) * trainer.num_training_batches * trainer.world_size
         self.examples = max(self.examples, seen)
         if self.foreign:
-            reseed(self.seed, "step", trainer.global_step)
+            reseed(self.seed, "step", trainer.global_step, *self.rank(trainer))
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Draws of the next batch's transforms do not depend on what this step consumed."""
         if self.foreign:
-            reseed(self.seed, "batch", trainer.global_step)
+            reseed(self.seed, "batch", trainer.global_step, *self.rank(trainer))
         self.progressed()
-        due = time.monotonic() - self.saved > CHECKPOINT_SECONDS or trainer.received_sigterm
         # Resuming from an epoch's last batch, Lightning would skip that epoch's validation.
-        if due and not trainer.is_last_batch:
+        if not trainer.is_last_batch and self.due(trainer):
             self.save(trainer)
 
     def on_validation_batch_end(self, *_: Any) -> None:
         """A long validation is progress too."""
         self.progressed()
+
+    def rank(self, trainer: Any) -> tuple[int, ...]:
+        """What a rank's own draws are keyed by; the first draws what a single process does."""
+        return (trainer.global_rank,) if trainer.global_rank else ()
+
+    def due(self, trainer: Any) -> bool:
+        """Whether it is time for a checkpoint: of several ranks the first decides, now and then."""
+        now, step = time.monotonic(), trainer.global_step
+        late = now - self.saved > CHECKPOINT_SECONDS or trainer.received_sigterm
+        if trainer.world_size == 1:
+            return bool(late)
+        if step < self.next_look:
+            return False
+        pace = max(step, 1) / max(now - self.started, 1e-3)
+        told = late, step + max(1, int(pace * CHECKPOINT_SECONDS / 10))
+        late, self.next_look = trainer.strategy.broadcast(told)
+        return bool(late)
 
     def save(self, trainer: Any) -> None:
         """Write a checkpoint and rename it into place."""
@@ -174,7 +217,7 @@ class Watch:
 
     def close_epoch(self, trainer: Any) -> None:
         """Write the epoch's metrics; those that no logger was given are taken from callbacks'."""
-        if not trainer.is_global_zero or trainer.current_epoch == 0:
+        if trainer.current_epoch == 0:
             return
         if not self.stopped:
             self.metrics.epochs = int(trainer.current_epoch)
@@ -182,6 +225,10 @@ class Watch:
         unseen = {name: value for name, value in kept.items() if name not in self.metrics.pending}
         self.metrics.note(unseen, trainer.global_step, trainer.current_epoch - 1)
         self.metrics.flush()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Called before Lightning lets the other ranks know."""
+        mark(exception)
 
     def on_test_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *position: int
@@ -203,10 +250,9 @@ def make_logger(namespace: str, file: MetricsFile, trainer: Any) -> Any:
     dummy: Any = importlib.import_module(f"{namespace}.loggers.logger").DummyLogger
 
     def log_metrics(self: Any, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        if trainer.is_global_zero:
-            # While testing, the epoch counter stands one past the last epoch trained.
-            epoch = max(trainer.current_epoch - bool(trainer.testing), 0)
-            file.note(metrics, trainer.global_step if step is None else step, epoch)
+        # While testing, the epoch counter stands one past the last epoch trained.
+        epoch = max(trainer.current_epoch - bool(trainer.testing), 0)
+        file.note(metrics, trainer.global_step if step is None else step, epoch)
 
     return type("FileLogger", (dummy,), {"log_metrics": log_metrics})()
 

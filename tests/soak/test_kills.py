@@ -80,7 +80,7 @@ def test_stopped_by_a_signal(project: Path, undisturbed: dict[str, object], sign
     wait_for(lambda: training(project / workspace))
     workers = family(process)
     process.send_signal(sign)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert "run the same command again" in output
     assert not psutil.wait_procs(workers, timeout=20)[1]

@@ -26,14 +26,16 @@ from {module_name("pytorch_lightning")} import TwoClasses
 class Unruly(TwoClasses):
     num_classes = 2
 
-    def __init__(self, act: str = "", at: int = 6, once: str = "", **kwargs):
+    def __init__(self, act: str = "", at: int = 6, once: str = "", rank: int = -1, **kwargs):
         super().__init__(**kwargs)
-        self.act, self.at, self.once = act, at, once
+        self.act, self.at, self.once, self.rank = act, at, once, rank
 
     def on_train_batch_start(self, batch, batch_idx):
         if self.act == "slow":
             time.sleep(0.25)
         if self.global_step != self.at or (self.once and Path(self.once).exists()):
+            return
+        if self.rank not in (-1, self.global_rank):
             return
         if self.once:
             Path(self.once).touch()

@@ -175,7 +175,7 @@ def test_progress_puts_the_end_off(
     toy: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timer = Mock()
-    monkeypatch.setattr("ablations.sweep.trial.faulthandler", timer)
+    monkeypatch.setattr("ablations.sweep.process.faulthandler", timer)
     run_trial(replace(order(toy, tmp_path), timeout=1e-6))
     told = timer.dump_traceback_later.call_args_list
     # At the start, then at each of 3 epochs' 4 training and 2 validation batches, 2 sanity checks
@@ -351,3 +351,25 @@ def test_what_a_net_of_ours_leaves(tmp_path: Path) -> None:
             for top in (1, 5):
                 wrong = 100 * np.mean((guesses[:, :top] != targets[:, None]).all(1))
                 assert wrong == pytest.approx(metrics[f"test/top{top}_error{views}"])
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_a_try_sees_no_test_set_and_ends_when_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = load_study(write_project(tmp_path / "project", namespace))
+    whole = replace(order(study, tmp_path / "whole"), test=False, metrics=("val/error",))
+    told = replace(order(study, tmp_path / "told"), test=False, metrics=("val/error",))
+    told.folder.mkdir()
+    (told.folder / "stop").touch()
+    assert [run_trial(each).status for each in (whole, told)] == ["done", "stopped"]
+    assert [result_in(each.folder)["epochs"] for each in (whole, told)] == [3, 1]
+    for each in (whole, told):
+        assert not any("test" in name for name in result_in(each.folder)["metrics"])
+        assert not (each.folder / "predictions.npz").exists()
+    first = [row for row in rows_in(whole.folder) if row["epoch"] == "0"]
+    keys = ("epoch", "step", "name", "value")
+    assert [[row[key] for key in keys] for row in rows_in(told.folder)] == [
+        [row[key] for key in keys] for row in first
+    ]

@@ -1,50 +1,20 @@
-"""Where jobs run. An executor is whatever has ``capacity``, ``submit(job) -> Future``, ``stop``."""
+"""Workers on this machine: a process per slot, alive from job to job."""
 
 import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
 import threading
 import warnings
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from ablations.sweep.job import Job, Outcome, Rehearsal
-
-Answer = list[Outcome] | list[Rehearsal]
-
-
-class Executor(Protocol):
-    """The contract that every executor keeps."""
-
-    @property
-    def capacity(self) -> int:
-        """How many jobs run at once."""
-
-    def submit(self, job: Job) -> "Future[Answer]":
-        """Start a job; a worker that dies breaks only this future."""
-
-    def stop(self, *, kill: bool = False) -> None:
-        """End all workers: after their jobs, or at once."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A share of the machine for one worker.
-
-    Attributes:
-        environment: Set before torch is imported.
-        cores: The processor cores it may use; empty: any.
-    """
-
-    environment: Mapping[str, str] = field(default_factory=dict)
-    cores: frozenset[int] = frozenset()
+from ablations.sweep.executors import Answer, run_job
+from ablations.sweep.executors.placement import Slot
+from ablations.sweep.job import Job
 
 
 class LocalExecutor:
@@ -67,6 +37,11 @@ class LocalExecutor:
     def capacity(self) -> int:
         """How many jobs run at once."""
         return len(self._slots)
+
+    @property
+    def abreast(self) -> int:
+        """How many trials are trained side by side."""
+        return self.capacity
 
     def submit(self, job: Job) -> "Future[Answer]":
         """Hand a job to an idle slot, or to the first that will be."""
@@ -116,65 +91,6 @@ class LocalExecutor:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def local_slots(workers: int | None, threads: int, accelerator: str, most: int) -> list[Slot]:
-    """One slot per GPU, or per share of the processor's cores.
-
-    Args:
-        workers: How many; None: a GPU each, or as many as the cores carry.
-        threads: torch threads of a trial.
-        accelerator: The base's ``trainer.accelerator``.
-        most: No more slots than there is work.
-    """
-    cores = sorted(_available_cores())
-    gpus = [] if accelerator == "cpu" else visible_gpus()
-    count = min(workers or len(gpus) or max(1, len(cores) // threads), max(1, most))
-    share = len(cores) // count
-    slots = []
-    for number in range(count):
-        environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-        own = cores[number * share : (number + 1) * share] if share >= threads else []
-        slots.append(Slot(environment, frozenset(own)))
-    return slots
-
-
-def visible_gpus() -> list[str]:
-    """Identifiers of the NVIDIA devices that may be used, without importing torch."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        return [part.strip() for part in allowed.split(",") if part.strip() not in ("", "-1")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return listed.stdout.split()
-
-
-def run_job(job: Job) -> Answer:
-    """What a worker does with a job."""
-    from ablations.sweep.rehearsal import rehearse
-    from ablations.sweep.trial import run_trial
-
-    if job.rehearse:
-        return [rehearse(order) for order in job.orders]
-    return [run_trial(order) for order in job.orders]
-
-
-def _available_cores() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return set(os.sched_getaffinity(0))
-    return set(range(os.cpu_count() or 1))
-
-
 def _pool(slot: Slot) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(slot,)
@@ -182,7 +98,8 @@ def _pool(slot: Slot) -> ProcessPoolExecutor:
 
 
 def _start_worker(slot: Slot) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, *slot.ignores):
+        signal.signal(ignored, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(slot.environment)
     if slot.cores and hasattr(os, "sched_setaffinity"):
