@@ -5,6 +5,7 @@ not closed properly, the runs are found again by their tags.
 """
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ _ENDED: Mapping[State, str] = {
 }
 _ARTIFACTS = ("config.yaml", "metrics.csv", "result.json", "failure.json", "log.txt")
 _SAVE_SECONDS = 5.0
+# A sweep of several studies has a thread for each.
+_MAKING = threading.Lock()
 
 
 def tracking_uri(workspace: Workspace) -> str:
@@ -143,8 +146,10 @@ class Tracker:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
-        client = MlflowClient(self.uri)
         own = self.uri == self.workspace.tracking_uri
+        if own:
+            _make_store(self.workspace.root / "mlflow.db")
+        client = MlflowClient(self.uri)
         memory = read_json(self._memory_file) or {}
         remembered_uri = "own" if own else without_password(self.uri)
         if memory.get("uri") != remembered_uri:
@@ -337,6 +342,20 @@ class Tracker:
         if now or time.monotonic() - self._saved > _SAVE_SECONDS:
             write_json(self._memory_file, self._memory)
             self._saved = time.monotonic()
+
+
+def _make_store(file: Path) -> None:
+    """Make the workspace's own store whole or not at all: a kill would leave half of its tables."""
+    from mlflow import MlflowClient
+
+    with _MAKING:
+        if file.exists():
+            return
+        new = file.with_name(f"{file.name}.new")
+        for left in (new, file.with_name(f"{new.name}-journal")):
+            left.unlink(missing_ok=True)
+        MlflowClient(f"sqlite:///{new.resolve()}").search_experiments(max_results=1)
+        new.replace(file)
 
 
 def _metrics(rows: Sequence[Mapping[str, str]], start: int) -> list[Any]:

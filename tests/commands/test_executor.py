@@ -48,3 +48,12 @@ def test_options_that_do_not_fit(
     assert told.code == 2
     assert told.errors[-1].startswith(f"error: {error}")
     assert not (tmp_path / "runs").exists()
+
+
+def test_no_cluster_at_the_address(ablate: Ablate, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    write_project(tmp_path)
+    told = ablate("run", "toy.yaml", "--executor", "ray", "--address", "127.0.0.1:1")
+    assert told.code == 2
+    assert "--address: 127.0.0.1:1: " in told.errors[-1]
+    assert not (tmp_path / "runs").exists()

@@ -15,7 +15,7 @@ from tests.soak.command import ablate, family, start, table, wait_for
 from tests.toy import edit_base, write_project
 
 pytestmark = pytest.mark.soak
-TRIES, EPOCHS = 10, 60
+TRIES, EPOCHS = 14, 60
 ARMS: dict[str, Any] = {"full": {}, "no-bias": {"model.init_args.bias": False}}
 
 
@@ -23,7 +23,13 @@ ARMS: dict[str, Any] = {"full": {}, "no-bias": {"model.init_args.bias": False}}
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     space = {"optimizer.init_args.lr": {"low": 0.0001, "high": 1.0, "log": True}}
-    tune = {"trials": TRIES, "space": space, "pruner": "median", "metric": "val/loss"}
+    tune = {
+        "trials": TRIES,
+        "space": space,
+        "metric": "val/loss",
+        "sampler": "random",
+        "pruner": "median",
+    }
     write_project(folder, arms=ARMS, seeds=2, margin=None, tune=tune)
     edit_base(folder, {"trainer.max_epochs": EPOCHS, "data.init_args.size": 128})
     return folder

@@ -447,3 +447,14 @@ def test_a_server_is_asked_before_anything_is_trained(workspace: Workspace) -> N
     check_uri(workspace.tracking_uri)
     with pytest.raises(InputError, match="the tracking server does not answer"):
         check_uri("http://127.0.0.1:9")
+
+
+def test_a_store_is_made_whole_or_not_at_all(toy: Study, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "runs")
+    workspace.create()
+    (workspace.root / "mlflow.db.new").write_bytes(b"half of a store that a kill left")
+    tracker = Tracker(toy, workspace, ARMS)
+    tracker.close("FINISHED")
+    assert tracker.trouble is None
+    assert {file.name for file in workspace.root.glob("mlflow.db*")} == {"mlflow.db"}
+    assert MlflowClient(workspace.tracking_uri).get_experiment_by_name(toy.name) is not None

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from concurrent.futures import BrokenExecutor, Future, wait
 from functools import partial
 from typing import Any
@@ -27,13 +28,25 @@ def connect(address: str | None) -> Any:
     except ImportError as error:
         told = "Ray is not installed: pip install 'ablations[ray]'"
         raise InputError(told, file="--executor", key="ray") from error
+    # Asked for none, Ray would join whatever cluster somebody left running here.
+    chosen = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
-        # Asked for none, Ray would join whatever cluster somebody left running here.
-        chosen = address or os.environ.get("RAY_ADDRESS") or "local"
+        _see(chosen)
         ray.init(address=chosen, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise InputError(_line(error), file="--address", key=address or "RAY_ADDRESS") from error
     return ray
+
+
+def _see(address: str) -> None:
+    """See that somebody listens at an address with a port: Ray waits minutes for nobody.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class RayExecutor:
