@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablations.results.crossed import Crossed, crossed_interval
+from ablations.results.crossed import Crossed, crossed_interval, mcnemar
 from ablations.results.frame import predictions
-from ablations.results.numbers import interval_text, signed
+from ablations.results.numbers import interval_text, p_text, signed
 from ablations.results.sections import Section, plain
 from ablations.study import Study, Trial, trials
 from ablations.workspace import Workspace
@@ -31,30 +31,51 @@ class _Scale:
 _SCALES = (_Scale(0, 100), _Scale(0, 1), _Scale(100, -100), _Scale(1, -1))
 
 
+@dataclass(frozen=True)
+class _Differences:
+    """Wrong in the arm less wrong in the baseline: -1, 0 or 1.
+
+    Attributes:
+        seeds: Those of the rows.
+        each: Of shape (seeds, examples).
+        factor: Makes it the metric's.
+    """
+
+    seeds: tuple[int, ...]
+    each: NDArray[np.float64]
+    factor: float
+
+
 def crossed(study: Study, workspace: Workspace, arm: str) -> Crossed | None:
     """The difference of an arm from the baseline for new seeds and new test examples.
 
     None unless the metric is an error or accuracy of the stored test predictions: computed from
     them it must be what each trial reported. At least two seeds must have both.
     """
+    found = _differences(study, workspace, arm)
+    return None if found is None else crossed_interval(found.factor * found.each)
+
+
+def _differences(study: Study, workspace: Workspace, arm: str) -> _Differences | None:
     metric = study.metric_of(arm)
     if arm == study.baseline or metric.threshold or metric != study.metric:
         return None
     by_arm: dict[str, dict[int, Trial]] = {}
     for trial in trials(study):
         by_arm.setdefault(trial.arm, {})[trial.seed] = trial
-    differences, scales = [], set(_SCALES)
+    differences, scales = {}, set(_SCALES)
     for seed, trial in by_arm[arm].items():
         baseline = _answers(workspace, by_arm[study.baseline][seed], metric.name)
         own = _answers(workspace, trial, metric.name)
         if baseline is None or own is None or len(baseline[0]) != len(own[0]):
             continue
         scales &= baseline[1] & own[1]
-        differences.append(own[0].astype(float) - baseline[0])
-    if len(differences) < 2 or not scales or len({len(d) for d in differences}) > 1:
+        differences[seed] = own[0].astype(float) - baseline[0]
+    lengths = {len(each) for each in differences.values()}
+    if len(differences) < 2 or not scales or len(lengths) > 1:
         return None
     factor = next(scale.factor for scale in _SCALES if scale in scales)
-    return crossed_interval(factor * np.array(differences))
+    return _Differences(tuple(differences), np.array(list(differences.values())), factor)
 
 
 def _answers(workspace: Workspace, trial: Trial, metric: str) -> tuple[Wrong, set[_Scale]] | None:
@@ -88,11 +109,14 @@ def noise_section(study: Study, workspace: Workspace, digits: int) -> Section | 
         workspace: Its trials.
         digits: Decimals of the metric.
     """
-    rows, values, brief = [], [], []
+    rows, values, brief, first = [], [], [], 0
     for arm in study.arms:
-        found = crossed(study, workspace, arm.name)
-        if found is None or not found.se:
+        known = _differences(study, workspace, arm.name)
+        found = None if known is None else crossed_interval(known.factor * known.each)
+        if known is None or found is None or not found.se:
             continue
+        two = mcnemar(known.each[0] < 0, known.each[0] > 0)
+        first = known.seeds[0]
         brief.append(f"{arm.name} {interval_text(found.interval, digits)}")
         shares = (found.seeds, found.examples, found.interaction)
         rows.append(
@@ -103,9 +127,11 @@ def noise_section(study: Study, workspace: Workspace, digits: int) -> Section | 
                 f"{found.se_seeds:.{digits + 1}f}",
                 f"{found.se:.{digits + 1}f}",
                 *(f"{share:.0%}" for share in shares),
+                f"{two.only_first_wrong} / {two.only_second_wrong}, p {p_text(two.p)}",
             )
         )
-        values.append(plain({"arm": arm.name, **asdict(found)}))
+        nets = {"seed": first, **asdict(two)}
+        values.append(plain({"arm": arm.name, **asdict(found), "two_nets": nets}))
     if not rows:
         return None
     return Section(
@@ -120,6 +146,7 @@ def noise_section(study: Study, workspace: Workspace, digits: int) -> Section | 
             "seeds",
             "examples",
             "rest",
+            f"two nets, seed {first}",
         ),
         rows=tuple(rows),
         words=("arm",),
@@ -129,6 +156,9 @@ def noise_section(study: Study, workspace: Workspace, digits: int) -> Section | 
             f"{', and not widened for the planned looks' * (study.plan is not None)}.",
             "Of the variance of the delta, more seeds would shrink the share of seeds, more test "
             "examples that of examples, either the rest.",
+            f"Of the two nets of seed {first}: test examples that only the baseline's and only the "
+            "arm's gets wrong, with McNemar's exact p. It speaks of these two nets, not of the "
+            "component, and decides nothing.",
         ),
         values=tuple(values),
         report_only=True,

@@ -55,7 +55,8 @@ class MetricsFile:
         if not self.pending or not self.writes:
             self.pending.clear()
             return
-        new = not self.path.exists()
+        # A full disk and a kill may leave the file without its first line.
+        new = not self.path.exists() or not self.path.stat().st_size
         with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if new:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ablations.results.crossed import crossed_interval
+from ablations.results.crossed import crossed_interval, mcnemar
 from ablations.results.examples import crossed, noise_section
 from ablations.results.formats import render
 from ablations.results.numbers import interval_text
@@ -96,11 +96,26 @@ def test_the_report_and_json_show_it_and_the_terminal_does_not(tmp_path):
     table = study_table(study, workspace)
     (section,) = table.sections
     found = crossed(study, workspace, "off")
-    assert section.rows[0][5:] == (
+    assert section.rows[0][5:-1] == (
         f"{found.seeds:.0%}", f"{found.examples:.0%}", f"{found.interaction:.0%}",
     )  # fmt: skip
     assert '"noise"' in render(table, "json") and "more test examples" in render(table, "html")
     assert "more test examples" not in render(table, "text") + render(table, "markdown")
+
+
+def test_the_nets_of_the_first_seed_that_both_have_are_compared(tmp_path):
+    study, workspace, wrong = answered(tmp_path)
+    for seed in (0, 1):
+        (section,) = study_table(study, workspace).sections
+        only = wrong["full"][seed] & ~wrong["off"][seed], wrong["off"][seed] & ~wrong["full"][seed]
+        counts = tuple(int(each.sum()) for each in only)
+        assert section.heads[-1] == f"two nets, seed {seed}"
+        assert section.rows[0][-1].startswith(f"{counts[0]} / {counts[1]}, p ")
+        two = section.values[0]["two_nets"]
+        assert (two["seed"], two["only_first_wrong"], two["only_second_wrong"]) == (seed, *counts)
+        assert two["p"] == mcnemar(wrong["full"][seed], wrong["off"][seed]).p
+        first = next(t.id for t in trials(study) if (t.arm, t.seed) == ("off", seed))
+        (workspace.trial_folder(first) / "predictions.npz").unlink()
 
 
 def test_every_table_names_the_crossed_interval_beside_its_own(tmp_path):

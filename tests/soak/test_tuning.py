@@ -85,8 +85,8 @@ def test_hopeless_tries_end_early_on_any_number_of_workers(
     root = project / "quiet"
     assert_whole(root)
     stopped = [each for each in results(root) if each["status"] == "stopped"]
-    assert stopped
-    assert all(each["epochs"] < EPOCHS for each in stopped)
+    # One that is given up in its last epoch has had them all.
+    assert min(each["epochs"] for each in stopped) < EPOCHS
     ablate(project, *command("one", "--workers", "1"))
     assert decided(project, "one") == undisturbed
 

@@ -171,6 +171,20 @@ def test_a_line_cut_off_by_a_kill_is_not_glued_to_the_next(tmp_path: Path) -> No
     assert [row["name"] for row in rows_in(tmp_path)] == ["train/loss", "val/loss"]
 
 
+@pytest.mark.parametrize("left", ["", "epoch,st"])
+def test_a_disk_that_was_full_leaves_no_file_without_its_first_line(
+    tmp_path: Path, left: str
+) -> None:
+    file = tmp_path / "metrics.csv"
+    file.write_text(left)
+    metrics = watch.MetricsFile(file)
+    for epoch in range(2):
+        metrics.note({"loss": 1.5}, step=epoch, epoch=epoch)
+        metrics.flush()
+    with file.open() as lines:
+        assert [row["value"] for row in csv.DictReader(lines)] == ["1.5", "1.5"]
+
+
 def test_progress_puts_the_end_off(
     toy: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
