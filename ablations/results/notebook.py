@@ -72,7 +72,8 @@ _SECTIONS: tuple[tuple[str, str, str], ...] = (
     ("", "", 'sections("noise")'),
     (
         "What each arm changes and costs",
-        "Parameters of one model, FLOPs of its forward pass on one example, seconds per trial.",
+        "Parameters of one model, FLOPs of its forward pass on one example, a trial's seconds "
+        "(median).",
         "HTML(fragments.costs_html(table))",
     ),
     (

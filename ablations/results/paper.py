@@ -130,7 +130,7 @@ def setting_of(study: Study, frame: pd.DataFrame, workspace: Workspace) -> Setti
         if len(ended) == len(trials)
         else f"{len(ended)} of {len(trials)} seeds",
         f"{' or '.join(map(str, epochs))} epochs" if epochs else "",
-        f"{duration(done['seconds'].mean())} s a trial" if len(done) else "",
+        f"{duration(done['seconds'].median())} s a trial" if len(done) else "",
         " and ".join(sorted(devices)),
     ]
     return Setting(name, ", ".join(filter(None, parts)))
@@ -193,7 +193,7 @@ def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
     why = {
         "agrees": "the sign is the paper's",
         "disagrees": "the sign is the other one",
-        "undecided": f"zero is not excluded after {count(row.pairs, 'seed')}{_seen(row, answer)}",
+        "undecided": f"{_short_of(row)} after {count(row.pairs, 'seed')}{_seen(row, answer)}",
     }[found.sign]
     if found.ratio is not None:
         why += f"; {found.ratio:.2g} times its size"
@@ -202,6 +202,12 @@ def _stands(claim: Claim, row: Row, answer: Answered) -> tuple[Stand, str]:
     if answer.table.unfinished:
         why += f"; {answer.table.unfinished} trials still to come"
     return found.sign, why
+
+
+def _short_of(row: Row) -> str:
+    if row.delta.p < 0.05:
+        return "not decided once corrected for the study's arms"
+    return "zero is not excluded"
 
 
 def _seen(row: Row, answer: Answered) -> str:

@@ -35,7 +35,7 @@ class Row:
         mean: Over all trials with a value, as `sd`; `delta` is over pairs.
         judgement: The verdict and what it stands on.
         parameters: Of one model; `flops` of its forward pass on one example.
-        seconds: Mean of the finished trials.
+        seconds: Median of the finished trials, as one may have been suspended.
         further: Seeds that an undecided difference asks for; None where more would not decide or
             the study plans its own looks.
         divergence_p: Fisher's exact p that the arm diverges as often as the baseline.

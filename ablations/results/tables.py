@@ -178,7 +178,7 @@ def _row(
         diverged=_count(trials, "diverged"),
         parameters=_first(learned.get("parameters"), trials["parameters"]),
         flops=_first(learned.get("flops"), trials["flops"]),
-        seconds=spread(trials["seconds"][trials["state"] == "done"])[1],
+        seconds=float(trials["seconds"][trials["state"] == "done"].median()),
         claim=claim,
         beside=beside,
         tries=learned.get("tries"),

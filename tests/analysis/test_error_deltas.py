@@ -70,6 +70,18 @@ def test_where_a_claim_stands(tmp_path, by, noise, margin, claim, stand, why):
     assert why in row.why
 
 
+def test_what_only_the_correction_leaves_undecided_is_said(tmp_path):
+    changes = {"full": {}, "off": OFF, "plain": {"model.init_args.pooling": "plain"}}
+    noise = [0.1, -0.4, 0.5, -0.2, 0.6, 0.3]
+    values = {"full": FULL, "off": [a + 0.3 + b for a, b in zip(FULL, noise, strict=True)]}
+    values["plain"] = shifted(0.0, 1.0)
+    claims = {"off": "alexnet#lrn"}
+    study, workspace = write_nets(tmp_path, changes, values, seeds=6, claims=claims)
+    (row,) = [r for r in paper.claim_rows([paper.answered(study, workspace)]) if r.row is not None]
+    assert row.row.delta.p < 0.05 < row.row.p_holm
+    assert row.why.startswith("not decided once corrected for the study's arms after 6 seeds")
+
+
 def test_without_a_pair_nothing_is_claimed(tmp_path):
     row = rows(tmp_path, {"full": FULL, "off": ["failed"] * 6})["lrn"]
     assert (row.stand, row.why) == ("undecided", "no seed has a value in both arms")

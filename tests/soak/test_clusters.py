@@ -44,7 +44,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tasks(workspace: Path) -> set[str]:
     """The array tasks that there were, by their folders; submitit makes some for arrays too."""
-    return {file.name for file in (workspace / "slurm").iterdir() if "_" in file.name}
+    folders = (file.name for file in (workspace / "slurm").iterdir() if file.is_dir())
+    return {name for name in folders if "_" in name}
 
 
 def assert_whole(project: Path, workspace: str, undisturbed: dict[str, Any]) -> None:
