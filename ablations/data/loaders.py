@@ -1,6 +1,7 @@
 """Loaders that yield ready batches on the device, in an order that a seed and an epoch fix."""
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -61,6 +62,12 @@ class TrainBatches:
         self._epoch = 0
         self._resumes = False
 
+    def of_seed(self, seed: int) -> "TrainBatches":
+        """The same images in the order, and with the draws, of another seed."""
+        made = copy.copy(self)
+        made._seed = seed
+        return made
+
     def set_epoch(self, epoch: int) -> None:
         """The epoch whose batches come next, where no trainer counts epochs."""
         self._epoch = epoch
@@ -111,6 +118,19 @@ class TrainBatches:
         if how.colour is not None:
             shifts = torch.split(how.colour.shifts(self._seed, self._epoch, samples), size)
         return [Cut(*parts) for parts in zip(rows, windows, shifts, strict=False)]
+
+
+class StackedBatches:
+    """Tuples of a training batch of each of several seeds."""
+
+    def __init__(self, batches: Sequence[TrainBatches]) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches[0])
+
+    def __iter__(self) -> Iterator[tuple[Batch, ...]]:
+        return zip(*self._batches, strict=True)
 
 
 class EvaluationBatches:

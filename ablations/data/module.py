@@ -1,5 +1,6 @@
 """The DataModule over packed data sets."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,13 @@ import torch
 from ablations.data.augment import Colour, Formula
 from ablations.data.draws import shuffle
 from ablations.data.feeds import Batch, Feed, Resident, Streamed
-from ablations.data.loaders import Augmentation, EvaluationBatches, Share, TrainBatches
+from ablations.data.loaders import (
+    Augmentation,
+    EvaluationBatches,
+    Share,
+    StackedBatches,
+    TrainBatches,
+)
 from ablations.data.packed import Packed, Split
 from ablations.data.sources import open_data
 
@@ -104,6 +111,7 @@ class PackedData:
         self.classes = None if classes is None else list(classes)
         # read now: whatever is seeded during training must not move the order
         self.seed = torch.initial_seed()
+        self._stacked: tuple[int, ...] = ()
         self._packed: Packed | None = None
 
     @property
@@ -130,15 +138,34 @@ class PackedData:
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes {self.classes}: one is named twice")
 
-    def train_dataloader(self) -> TrainBatches:
+    @staticmethod
+    def stack(members: "Sequence[PackedData]") -> "PackedData":
+        """A module whose training batches are tuples of a batch of each of these.
+
+        They differ in their seeds alone. Any data module may offer this, for ``ablate run --fuse``;
+        validation and test batches have to be the same for every seed.
+
+        Raises:
+            ValueError: They cannot give batches together; says why.
+        """
+        if members[0].ten_crop:
+            raise ValueError("each test image is seen as ten views")
+        made = copy.copy(members[0])
+        made._stacked = tuple(member.seed for member in members)
+        return made
+
+    def train_dataloader(self) -> TrainBatches | StackedBatches:
         """Training batches; without a trainer, on the CPU."""
         augmentation = Augmentation(
             self._size, self.padding, self.flip, self._colour(), centred=not self.random_crop
         )
         feed = self._feed("train", self._training_and_validation()[0])
-        return TrainBatches(
+        made = TrainBatches(
             feed, self.batch_size, augmentation, self.seed, self._share, self.trainer
         )
+        if self._stacked:
+            return StackedBatches([made.of_seed(seed) for seed in self._stacked])
+        return made
 
     def val_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
         """Validation batches, then those of training images; an empty list where none are held out.

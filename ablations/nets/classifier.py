@@ -117,6 +117,20 @@ class Classifier(LightningModule):
         """A row for each layer: its name, what it gives, parameters, FLOPs and neurons."""
         return trace(self.net, self.shape)
 
+    @staticmethod
+    def stack(members: Sequence[Classifier]) -> LightningModule:
+        """One module that trains all of these, which differ in their seeds alone.
+
+        Any module may offer this, for ``ablate run --fuse``: see `stack.StackedClassifier` for what
+        the sweep expects of the module that is made.
+
+        Raises:
+            ValueError: They cannot be trained together; says why.
+        """
+        from ablations.nets.stack import StackedClassifier
+
+        return StackedClassifier(members)
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, classes)."""
         if self.channels_last:
@@ -225,17 +239,20 @@ class Classifier(LightningModule):
         """Loss and logits of a batch, which is counted."""
         images, labels = batch
         logits = self(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = self._loss(logits, labels)
         self._add(stage, logits, labels, loss, batch_idx)
         return loss, logits
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels)
 
     @torch.no_grad()
     def _add(self, key: str, scores: Tensor, labels: Tensor, loss: Tensor, batch_idx: int) -> None:
         """Add to the sums of an epoch, on the device, without a sync."""
         guesses = scores.topk(min(5, self.num_classes)).indices
-        hits = guesses.eq(labels[:, None]).sum(0).cumsum(0)
-        n = torch.full_like(loss, len(labels), dtype=torch.float32)
-        sums = torch.stack((n, loss * n, n - hits[0], n - hits[-1]))
+        hits = guesses.eq(labels[..., None]).sum(-2).cumsum(-1)
+        n = torch.full_like(loss, labels.shape[-1], dtype=torch.float32)
+        sums = torch.stack((n, loss * n, n - hits[..., 0], n - hits[..., -1]))
         if batch_idx:
             sums += self._sums[key].to(sums.device)
         self._sums[key] = sums
@@ -247,7 +264,10 @@ class Classifier(LightningModule):
         values = {"loss": loss / n, "top1_error": 100 * wrong1 / n}
         if self.num_classes > 5:
             values["top5_error"] = 100 * wrong5 / n
-        self.log_dict({form.format(name): value for name, value in values.items()})
+        self._tell({form.format(name): value for name, value in values.items()})
+
+    def _tell(self, values: dict[str, Tensor]) -> None:
+        self.log_dict(values)
 
 
 def _factor(milestones: Sequence[int], epoch: int) -> float:

@@ -29,12 +29,15 @@ class KeyedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x * (1 - self.probability)
+        return x * (self.draws(x, self.step) >= self.probability)
+
+    def draws(self, x: Tensor, step: tuple[int, ...]) -> Tensor:
+        """Uniform numbers of the shape of x; units with those below the probability are dropped."""
         generator = torch.Generator(device=x.device)
-        generator.manual_seed(stream_seed(self.seed, "dropout", self.name, *self.step))
+        generator.manual_seed(stream_seed(self.seed, "dropout", self.name, *step))
         part, parts = self.share
         whole = (x.shape[0], x.shape[1] * parts, *x.shape[2:])
-        draws = torch.rand(whole, generator=generator, device=x.device).chunk(parts, 1)[part]
-        return x * (draws >= self.probability)
+        return torch.rand(whole, generator=generator, device=x.device).chunk(parts, 1)[part]
 
     def extra_repr(self) -> str:
         return f"p={self.probability}"

@@ -20,9 +20,14 @@ class Ranges:
 
     A layer whose quantiles are alike only divides by a constant. Counting goes on from
     construction to `closed`.
+
+    Args:
+        network: Whose layers.
+        count: How many nets are stacked in it (see `stack.StackedClassifier`).
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, count: int = 1) -> None:
+        self._count = count
         self._samples: dict[str, list[Tensor]] = {}
         self._hooks = [
             module.register_forward_pre_hook(partial(self._take, name.split(".")[0]))
@@ -32,17 +37,23 @@ class Ranges:
 
     def _take(self, name: str, module: Any, inputs: tuple[Tensor, ...]) -> None:
         taken = self._samples.setdefault(name, [])
-        denominators = module.denominator(inputs[0].float()).flatten()
+        denominators = module.denominator(inputs[0].float())
+        denominators = denominators.unflatten(1, (self._count, -1)).transpose(0, 1).flatten(1)
         generator = torch.Generator().manual_seed(stream_seed("range", name, len(taken)))
-        places = torch.randint(len(denominators), (SAMPLE,), generator=generator)
-        taken.append(denominators[places.to(denominators.device)].cpu())
+        places = torch.randint(denominators.shape[1], (SAMPLE,), generator=generator)
+        taken.append(denominators[:, places.to(denominators.device)].cpu())
 
     def closed(self) -> dict[str, float]:
-        """``lrn/NAME_low`` and ``lrn/NAME_high`` of each layer that was run, and an end to it."""
+        """``lrn/NAME_low`` and ``lrn/NAME_high`` of each layer that was run, and an end to it.
+
+        Of several nets, the names of the k-th begin with ``k/``.
+        """
         for hook in self._hooks:
             hook.remove()
         found: dict[str, float] = {}
         for name, samples in self._samples.items():
-            low, high = torch.cat(samples).quantile(torch.tensor([0.05, 0.95])).tolist()
-            found |= {f"lrn/{name}_low": low, f"lrn/{name}_high": high}
+            for k, own in enumerate(torch.cat(samples, 1)):
+                low, high = own.quantile(torch.tensor([0.05, 0.95])).tolist()
+                begin = f"{k}/lrn/{name}" if self._count > 1 else f"lrn/{name}"
+                found |= {f"{begin}_low": low, f"{begin}_high": high}
         return found

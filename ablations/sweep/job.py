@@ -40,10 +40,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Job:
-    """Trials for one worker, trained in order, or arms to rehearse."""
+    """Trials for one worker, trained in order or fused as one, or arms to rehearse."""
 
     orders: tuple[Order, ...]
     rehearse: bool = False
+    fused: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Outcome:
         error: One line for a failed trial.
         seconds: Wall time in the worker.
         failed: When its error was raised, in seconds since 1970.
+        alone: Why it was trained alone, where it should have been fused with others.
     """
 
     trial: str
@@ -64,6 +66,7 @@ class Outcome:
     error: str | None = None
     seconds: float = 0.0
     failed: float = 0.0
+    alone: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,32 @@ def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise
     metrics_file.flush()
-    watch.predictions.save(folder / "predictions.npz", _test_examples(built.trainer), leads)
+    watch.predictions.save(folder / "predictions.npz", test_examples(built.trainer), leads)
     if order.keep_weights:
         _save_weights(built, weights)
+    result = result_of(order, built, metrics_file, metrics, watch.examples, started)
+    result["stopped_early"] |= watch.stopped
+    result["resumed"] = resumed
+    if watch.told_to_stop and result["status"] == "done":
+        result["status"] = "stopped"
+    if leads:
+        write_json(folder / "result.json", result)
+        for left in (checkpoint, checkpoint.with_suffix(".tmp")):
+            left.unlink(missing_ok=True)
+    return result["status"]
+
+
+def result_of(
+    order: Order,
+    built: Built,
+    metrics_file: MetricsFile,
+    metrics: Mapping[str, float],
+    examples: float,
+    started: float,
+) -> dict[str, Any]:
+    """What result.json says of a training that ended."""
     finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    chance = chance_of(built.model, metrics, watch.examples)
+    chance = chance_of(built.model, metrics, examples)
     diverged = (
         metrics_file.diverged
         or learned_nothing(chance, metrics)
@@ -123,32 +144,26 @@ def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:
         )
     )
     commit, dirty = code_version(built.model)
-    status = "diverged" if diverged else "stopped" if watch.told_to_stop else "done"
-    result = {
+    return {
         "schema": 1,
         "id": order.trial,
-        "status": status,
+        "status": "diverged" if diverged else "done",
         "seed": order.seed,
         "metrics": finite,
         "epochs": metrics_file.epochs,
-        "stopped_early": watch.stopped or stopped_early(built.trainer),
+        "stopped_early": stopped_early(built.trainer),
         "steps": int(built.trainer.global_step),
         "seconds": time.time() - started,
         "parameters": count_parameters(built.model),
         "chance": chance,
         "attempt": order.attempt,
-        "resumed": resumed,
+        "resumed": False,
         "started": datetime.fromtimestamp(started, UTC).isoformat(),
         "finished": datetime.now(UTC).isoformat(),
         "environment": environment(built, order.threads),
         "commit": commit,
         "dirty": dirty,
     }
-    if leads:
-        write_json(folder / "result.json", result)
-        for left in (checkpoint, checkpoint.with_suffix(".tmp")):
-            left.unlink(missing_ok=True)
-    return status
 
 
 def _fit_and_test(built: Built, order: Order, resume: Path | None) -> dict[str, float]:
@@ -173,7 +188,7 @@ def _save_weights(built: Built, path: Path) -> None:
         temporary.replace(path)
 
 
-def _test_examples(trainer: Any) -> int | None:
+def test_examples(trainer: Any) -> int | None:
     dataset: Any = getattr(trainer.test_dataloaders, "dataset", None)
     return len(dataset) if hasattr(dataset, "__len__") else None
 

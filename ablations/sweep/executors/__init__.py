@@ -32,6 +32,7 @@ def run_job(job: Job) -> Answer:
     Raises:
         BrokenExecutor: A rank of a trial on several devices died.
     """
+    from ablations.sweep.fused import run_fused
     from ablations.sweep.ranks import run_in_ranks
     from ablations.sweep.rehearsal import rehearse
     from ablations.sweep.trial import run_trial
@@ -41,6 +42,8 @@ def run_job(job: Job) -> Answer:
             run_in_ranks(order, rehearse) if order.devices > 1 else rehearse(order)
             for order in job.orders
         ]
+    if job.fused:
+        return run_fused(job.orders)
     return [
         run_in_ranks(order, run_trial) if order.devices > 1 else run_trial(order)
         for order in job.orders

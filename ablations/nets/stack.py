@@ -1,0 +1,189 @@
+"""K nets of one architecture as one: grouped convolutions and batched matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ablations.nets.classifier import Batch, Classifier
+from ablations.nets.layers import ColumnLinear, KeyedDropout, ScaledTanh
+from ablations.nets.norms import ContrastNorm, LocalResponseNorm, WithinMapNorm
+from ablations.nets.ranges import Ranges
+
+# What does the same to (B, K x C, H, W) or (K, B, N) as to each of the K alone.
+_ALIKE = (nn.ReLU, nn.Tanh, nn.Sigmoid, ScaledTanh, nn.MaxPool2d, nn.AvgPool2d, nn.ZeroPad2d)
+
+
+class StackedClassifier(Classifier):
+    """Classifiers that differ in their seeds alone, trained as one net.
+
+    A training batch is a tuple of one batch for each; images to be judged are the same for all.
+    Each weight sees the gradient of its own loss alone, so that one whose loss is not finite leaves
+    the others as they are. What the k-th would log as NAME is logged as ``k/NAME``; `test_step`
+    returns a list of what each would.
+    """
+
+    def __init__(self, members: Sequence[Classifier]) -> None:
+        """Copy the weights of ``members`` into one net.
+
+        Raises:
+            ValueError: They cannot be trained together; says why.
+        """
+        first = members[0]
+        if first.schedule != "fixed":
+            raise ValueError("a plateau lowers each seed's learning rate at a time of its own")
+        if first.network._compiled_call_impl is not None:  # type: ignore[attr-defined]
+            raise ValueError("the net is compiled")
+        network = stacked([member.network for member in members])
+        super().__init__(
+            first.net,
+            first.shape,
+            learning_rate=first.learning_rate,
+            momentum=first.momentum,
+            weight_decay=first.weight_decay,
+            schedule="fixed",
+            milestones=first.milestones,
+            channels_last=first.channels_last,
+            fused_optimizer=first.fused_optimizer,
+        )
+        self.count = len(members)
+        self.network = network
+        if first.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._dropouts = [m for m in network.modules() if isinstance(m, _Dropouts)]  # type: ignore[misc]
+        self.pca_colour = getattr(first, "pca_colour", False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, K x C, H, W), or (B, C, H, W) for all, to logits (K, B, classes)."""
+        if images.shape[1] == self.shape[0]:
+            images = images.repeat(1, self.count, 1, 1)
+        return super().forward(images)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        images = torch.cat([images for images, _ in batch], 1)
+        labels = torch.stack([labels for _, labels in batch])
+        return super().training_step((images, labels), batch_idx).sum()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Any:
+        images, labels = batch
+        if images.ndim != 4:
+            raise ValueError("ten views of an image")
+        logits = self._judged("test", batch, batch_idx)[1]
+        return [{"probabilities": each.softmax(1), "targets": labels} for each in logits]
+
+    def on_test_epoch_start(self) -> None:
+        self._ranges = Ranges(self.network, self.count)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        labels = labels.expand(logits.shape[:2])
+        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        return losses.view_as(labels).mean(1)
+
+    def _tell(self, values: dict[str, Tensor]) -> None:
+        told = {f"{k}/{name}": each[k] for name, each in values.items() for k in range(self.count)}
+        self.log_dict(told)
+
+
+def stacked(networks: Sequence[nn.Module]) -> nn.Sequential:
+    """One network of K, its layers named as theirs: (B, K x C, H, W) to (K, B, outputs).
+
+    Raises:
+        ValueError: A layer has no counterpart.
+    """
+    if not all(isinstance(network, nn.Sequential) for network in networks):
+        raise ValueError("the net is on two devices")
+    made = nn.Sequential()
+    for same in zip(*(network.named_children() for network in networks), strict=True):
+        made.add_module(same[0][0], _joined(same[0][0], [module for _, module in same]))
+    return made.train(networks[0].training)
+
+
+def _joined(name: str, modules: list[Any]) -> nn.Module:
+    first, count = modules[0], len(modules)
+    match first:
+        case nn.Conv2d():
+            made: nn.Module = nn.Conv2d(
+                first.in_channels * count,
+                first.out_channels * count,
+                first.kernel_size,  # type: ignore[arg-type]
+                first.stride,  # type: ignore[arg-type]
+                first.padding,  # type: ignore[arg-type]
+                groups=first.groups * count,
+                device="meta",
+            ).to_empty(device="cpu")
+            return _with_weights(made, modules, torch.cat)
+        case nn.Linear() | ColumnLinear():
+            return _with_weights(_Linears(first, count), modules, torch.stack)
+        case LocalResponseNorm():
+            constants = first.size, first.k, first.alpha, first.beta
+            return LocalResponseNorm(*constants, first.columns * count)
+        case ContrastNorm():
+            return ContrastNorm(first.size, first.columns * count)
+        case WithinMapNorm():
+            return WithinMapNorm(first.size, first.k, first.alpha, first.beta)
+        case KeyedDropout():
+            return _Dropouts(modules)
+        case nn.Flatten():
+            return _Flatten(count)
+        case _ if type(first) in _ALIKE:
+            return first
+    raise ValueError(f"{name} is a {type(first).__name__}, of which there is no stack")
+
+
+def _with_weights(made: nn.Module, modules: Sequence[nn.Module], join: Any) -> nn.Module:
+    for name, parameter in made.named_parameters():
+        parameter.data = join([module.get_parameter(name).detach() for module in modules])
+    return made
+
+
+class _Linears(nn.Module):
+    """K linear layers, of columns or not: (K, B, inputs) to (K, B, outputs)."""
+
+    def __init__(self, one: nn.Linear | ColumnLinear, count: int) -> None:
+        super().__init__()
+        self.columns = getattr(one, "columns", 1)
+        self.weight = nn.Parameter(torch.empty(count, *one.weight.shape))
+        self.bias = nn.Parameter(torch.empty(count, *one.bias.shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, outputs, inputs = self.weight.shape
+        if self.columns == 1:
+            return torch.baddbmm(self.bias[:, None], x, self.weight.transpose(1, 2))
+        shares = x.unflatten(2, (self.columns, inputs)).transpose(1, 2).flatten(0, 1)
+        weight = self.weight.view(count * self.columns, -1, inputs)
+        bias = self.bias.view(count * self.columns, 1, -1)
+        out = torch.baddbmm(bias, shares, weight.transpose(1, 2))
+        return out.unflatten(0, (count, self.columns)).transpose(1, 2).flatten(2)
+
+
+class _Dropouts(nn.Module):
+    """K dropouts, each with the masks that it has alone."""
+
+    def __init__(self, dropouts: Sequence[KeyedDropout]) -> None:
+        super().__init__()
+        self.dropouts = dropouts
+        self.step: tuple[int, ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = x.unbind(0) if x.ndim == 3 else x.chunk(len(self.dropouts), 1)
+        probability = self.dropouts[0].probability
+        if not self.training:
+            return x * (1 - probability)
+        draws = [d.draws(one, self.step) for d, one in zip(self.dropouts, shares, strict=True)]
+        joined = torch.stack(draws) if x.ndim == 3 else torch.cat(draws, 1)
+        return x * (joined >= probability)
+
+
+class _Flatten(nn.Module):
+    """(B, K x C, H, W) to (K, B, C x H x W)."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.count, -1)).transpose(0, 1).flatten(2)

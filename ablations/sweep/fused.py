@@ -1,0 +1,238 @@
+"""Several seeds of an arm as one training, where module and data module can be stacked.
+
+A module offers it by ``stack(members)``: one module that trains all of them, which logs ``k/NAME``
+for what the k-th would log as NAME, and whose ``test_step`` returns a list of what each would. A
+data module offers it by a ``stack(members)`` of its own. Either raises ValueError where it cannot.
+What cannot be trained together is trained one by one, and so is a seed whose loss was not finite.
+"""
+
+import importlib
+import os
+import socket
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from ablations.sweep.build import Built, build
+from ablations.sweep.job import Order, Outcome
+from ablations.sweep.process import no_longer_than, output_to
+from ablations.sweep.randomness import reset_torch
+from ablations.sweep.trial import floats, result_of, run_trial, test_examples, tests
+from ablations.sweep.watch import MetricsFile, Predictions, batch_size, make_logger
+from ablations.workspace import out_of_space, write_atomic, write_json
+
+# Keys of a trainer with which every seed is still its own, and what they may be.
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "accumulate_grad_batches": (None, 1),
+    "callbacks": (None, []),
+    "detect_anomaly": (None, False),
+    "devices": (1, "1", [0], "auto"),
+    "gradient_clip_val": (None, 0),
+    "max_time": (None,),
+    "num_nodes": (1,),
+    "overfit_batches": (0, 0.0),
+    "plugins": (None, []),
+    "precision": (None, 32, "32", "32-true", "bf16-mixed"),
+    "strategy": ("auto",),
+    "sync_batchnorm": (None, False),
+}
+
+
+class _Alone(Exception):
+    """Why trials cannot be trained together."""
+
+
+def run_fused(orders: Sequence[Order]) -> list[Outcome]:
+    """Train orders that differ in their seeds alone; their results are written when all have ended.
+
+    No checkpoint is kept: a worker that dies has lost the attempt.
+    """
+    started = time.time()
+    first = orders[0].folder
+    together: dict[str, Outcome] = {}
+    why = "its loss was not finite"
+    try:
+        for order in orders:
+            order.folder.mkdir(parents=True, exist_ok=True)
+            attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+            write_json(order.folder / "attempt.json", attempt | {"attempt": order.attempt})
+            (order.folder / "failure.json").unlink(missing_ok=True)
+        with (
+            output_to(first / "log.txt"),
+            no_longer_than(orders[0].timeout, first) as progressed,
+        ):
+            try:
+                together = _train(orders, started, progressed)
+            except _Alone as told:
+                why = str(told)
+            except (Exception, SystemExit) as error:
+                traceback.print_exc()
+                if out_of_space(error):
+                    raise
+                if type(error).__name__ == "SIGTERMException":
+                    return [Outcome(order.trial, "preempted") for order in orders]
+                why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    except OSError as full:
+        if not out_of_space(full):
+            raise
+        return [Outcome(order.trial, "no space", str(full)) for order in orders]
+    return [
+        together.get(order.trial) or replace(run_trial(order), alone=why) for order in orders
+    ]
+
+
+def _train(
+    orders: Sequence[Order], started: float, progressed: Callable[[], None]
+) -> dict[str, Outcome]:
+    first = orders[0]
+    reset_torch(first.threads)
+    options = {
+        "default_root_dir": str(first.folder),
+        "devices": first.devices,
+        "enable_checkpointing": False,
+    }
+    built = []
+    for order in orders:
+        built.append(build(order.recipe, order.seed, options))
+        _check(order, built[-1])
+    try:
+        model = built[0].model.stack([each.model for each in built])
+        data = built[0].data.stack([each.data for each in built])
+    except ValueError as error:
+        raise _Alone(str(error)) from error
+    files = []
+    for order, each in zip(orders, built, strict=True):
+        files.append(MetricsFile(order.folder / "metrics.csv"))
+        files[-1].path.unlink(missing_ok=True)
+        config = yaml.safe_dump(each.config, sort_keys=False)
+        write_atomic(order.folder / "config.yaml", config)
+    trainer = built[0].trainer
+    watch = _make_watch(built[0].namespace, files, progressed)
+    trainer.callbacks.append(watch)
+    trainer.loggers = [make_logger(built[0].namespace, _Shared(files), trainer)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(model, datamodule=data)
+        metrics = _shares(floats(trainer.callback_metrics), len(files))
+        if tests(built[0].model, built[0].data) and not watch.all_diverged:
+            trainer.test(model, datamodule=data, verbose=False)
+            for own, tested in zip(
+                metrics, _shares(floats(trainer.callback_metrics), len(files)), strict=True
+            ):
+                own |= tested
+    outcomes = {}
+    seconds = (time.time() - started) / len(orders)
+    for k, order in enumerate(orders):
+        files[k].flush()
+        one = replace(built[k], trainer=trainer)
+        result = result_of(order, one, files[k], metrics[k], watch.examples, started)
+        if files[k].diverged or None in result["metrics"].values():
+            continue
+        watch.predictions[k].save(order.folder / "predictions.npz", test_examples(trainer))
+        result |= {"seconds": seconds, "fused": len(orders)}
+        write_json(order.folder / "result.json", result)
+        outcomes[order.trial] = Outcome(order.trial, result["status"], None, seconds)
+    return outcomes
+
+
+def _check(order: Order, built: Built) -> None:
+    """Refuse whatever acts on all seeds at once, or is not known not to."""
+    for thing in (built.model, built.data):
+        if not hasattr(thing, "stack"):
+            raise _Alone(f"{type(thing).__name__} has no method stack")
+    if order.weights != "last" or order.keep_weights or not order.test or order.devices != 1:
+        raise _Alone("weights are kept or chosen, or there are several devices")
+    if order.recipe.cli is not None or order.recipe.start is not None:
+        raise _Alone("the project has a command line of its own, or starts from weights")
+    for key in ("optimizer", "lr_scheduler"):
+        if built.config.get(key) is not None:
+            raise _Alone(f"{key} is set beside the module")
+    trainer = built.config["trainer"]
+    for key, allowed in _ALLOWED.items():
+        if key in trainer and trainer[key] not in allowed:
+            raise _Alone(f"trainer.{key} is {trainer[key]}")
+
+
+def _shares(metrics: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """What was logged, by seed: ``k/NAME`` is NAME of the k-th, any other name is of all."""
+    shares: list[dict[str, Any]] = [{} for _ in range(count)]
+    for name, value in metrics.items():
+        number, _, own = name.partition("/")
+        if number.isdecimal() and int(number) < count:
+            shares[int(number)][own] = value
+        else:
+            for share in shares:
+                share[name] = value
+    return shares
+
+
+class _Shared:
+    """The files of all seeds, for a logger."""
+
+    def __init__(self, files: Sequence[MetricsFile]) -> None:
+        self.files = files
+
+    def note(self, metrics: Mapping[str, Any], step: int, epoch: int) -> None:
+        for file, own in zip(self.files, _shares(metrics, len(self.files)), strict=True):
+            file.note(own, step, epoch)
+
+
+class _Watch:
+    """What `watch.Watch` does for one trial, but for checkpoints, for several."""
+
+    def __init__(self, files: Sequence[MetricsFile], progressed: Callable[[], None]) -> None:
+        super().__init__()
+        self.files, self.progressed = files, progressed
+        self.predictions = [Predictions() for _ in files]
+        self.examples = 0.0
+
+    @property
+    def all_diverged(self) -> bool:
+        return all(file.diverged for file in self.files)
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.progressed()
+        seen = batch_size(batch[0]) * trainer.num_training_batches
+        self.examples = max(self.examples, seen)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.progressed()
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._close_epoch(trainer)
+        if self.all_diverged:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._close_epoch(trainer)
+
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *position: int
+    ) -> None:
+        self.progressed()
+        for predictions, own in zip(self.predictions, outputs or (), strict=False):
+            predictions.take(own)
+
+    def _close_epoch(self, trainer: Any) -> None:
+        if trainer.current_epoch == 0:
+            return
+        kept = _shares(trainer.callback_metrics, len(self.files))
+        for file, own in zip(self.files, kept, strict=True):
+            file.epochs = int(trainer.current_epoch)
+            unseen = {name: value for name, value in own.items() if name not in file.pending}
+            file.note(unseen, trainer.global_step, trainer.current_epoch - 1)
+            file.flush()
+
+
+def _make_watch(
+    namespace: str, files: Sequence[MetricsFile], progressed: Callable[[], None]
+) -> Any:
+    callback = importlib.import_module(f"{namespace}.callbacks").Callback
+    return type("FusedWatch", (_Watch, callback), {})(files, progressed)
