@@ -189,6 +189,9 @@ def run(
         str | None, typer.Option(help="Of a Ray cluster; RAY_ADDRESS by default.")
     ] = None,
     per_gpu: Annotated[int, typer.Option(min=1, help="Small trials that share a GPU.")] = 1,
+    fuse: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Train up to K seeds of an arm as one net.")
+    ] = 1,
     slurm: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="An option of sbatch, such as partition=long."),
@@ -209,6 +212,7 @@ def run(
         max_trials=max_trials,
         timeout=None if timeout is None else seconds(timeout),
         where=Where(executor, address, per_gpu, slurm or ()),
+        fuse=fuse,
     )
     loaded = with_seeds(load_study(study), seeds)
     code = sweep(loaded, Workspace(workspace), _console(), options)

@@ -22,6 +22,7 @@ class Options:
         max_trials: Launched at most.
         timeout: Seconds without progress after which a trial's worker ends.
         where: Where trials run.
+        fuse: Seeds of an arm that are trained as one, at most.
     """
 
     workers: int | None = None
@@ -33,6 +34,11 @@ class Options:
     max_trials: int | None = None
     timeout: float | None = None
     where: Where = HERE
+    fuse: int = 1
+
+    def __post_init__(self) -> None:
+        if self.fuse > 1 and self.where.kind != "local":
+            raise InputError("goes with --executor local", file="--fuse")
 
 
 def with_seeds(study: Study, seeds: int | None) -> Study:

@@ -153,7 +153,7 @@ def _sweep(
         with _kept_in_order(workspace, parts):
             if rehearsing is not None:
                 executor = rehearsing.executor
-                sweep = Sweep(workspace, executor, console, budget, options.timeout)
+                sweep = Sweep(workspace, executor, console, budget, options.timeout, options.fuse)
                 swept = sweep.swept
             if study.tune is not None:
                 stage = Tuning(study, workspace, part.ledger, part.tracker, say)

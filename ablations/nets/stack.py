@@ -36,7 +36,7 @@ class StackedClassifier(Classifier):
         first = members[0]
         if first.schedule != "fixed":
             raise ValueError("a plateau lowers each seed's learning rate at a time of its own")
-        if first.network._compiled_call_impl is not None:  # type: ignore[attr-defined]
+        if first.network._compiled_call_impl is not None:
             raise ValueError("the net is compiled")
         network = stacked([member.network for member in members])
         super().__init__(
@@ -48,7 +48,7 @@ class StackedClassifier(Classifier):
             schedule="fixed",
             milestones=first.milestones,
             channels_last=first.channels_last,
-            fused_optimizer=first.fused_optimizer,
+            fused_optimizer=True,  # K nets' weights do not stay in a cache from pass to pass
         )
         self.count = len(members)
         self.network = network
@@ -115,9 +115,11 @@ def _joined(name: str, modules: list[Any]) -> nn.Module:
                 groups=first.groups * count,
                 device="meta",
             ).to_empty(device="cpu")
-            return _with_weights(made, modules, torch.cat)
+            for leaf, parameter in made.named_parameters():
+                parameter.data = torch.cat([m.get_parameter(leaf).detach() for m in modules])
+            return made
         case nn.Linear() | ColumnLinear():
-            return _with_weights(_Linears(first, count), modules, torch.stack)
+            return _Linears(modules)
         case LocalResponseNorm():
             constants = first.size, first.k, first.alpha, first.beta
             return LocalResponseNorm(*constants, first.columns * count)
@@ -129,35 +131,30 @@ def _joined(name: str, modules: list[Any]) -> nn.Module:
             return _Dropouts(modules)
         case nn.Flatten():
             return _Flatten(count)
-        case _ if type(first) in _ALIKE:
+        case nn.Module() if type(first) in _ALIKE:
             return first
     raise ValueError(f"{name} is a {type(first).__name__}, of which there is no stack")
-
-
-def _with_weights(made: nn.Module, modules: Sequence[nn.Module], join: Any) -> nn.Module:
-    for name, parameter in made.named_parameters():
-        parameter.data = join([module.get_parameter(name).detach() for module in modules])
-    return made
 
 
 class _Linears(nn.Module):
     """K linear layers, of columns or not: (K, B, inputs) to (K, B, outputs)."""
 
-    def __init__(self, one: nn.Linear | ColumnLinear, count: int) -> None:
+    def __init__(self, layers: Sequence[nn.Linear | ColumnLinear]) -> None:
         super().__init__()
-        self.columns = getattr(one, "columns", 1)
-        self.weight = nn.Parameter(torch.empty(count, *one.weight.shape))
-        self.bias = nn.Parameter(torch.empty(count, *one.bias.shape))
+        self.count, self.columns = len(layers), getattr(layers[0], "columns", 1)
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        weight = weight.view(self.count * self.columns, -1, weight.shape[1]).transpose(1, 2)
+        # (K x columns, inputs, outputs): the gradient then comes in the same layout
+        self.weight = nn.Parameter(weight.contiguous())
+        bias = torch.cat([layer.bias.detach() for layer in layers])
+        self.bias = nn.Parameter(bias.view(len(weight), 1, -1))
 
     def forward(self, x: Tensor) -> Tensor:
-        count, outputs, inputs = self.weight.shape
         if self.columns == 1:
-            return torch.baddbmm(self.bias[:, None], x, self.weight.transpose(1, 2))
-        shares = x.unflatten(2, (self.columns, inputs)).transpose(1, 2).flatten(0, 1)
-        weight = self.weight.view(count * self.columns, -1, inputs)
-        bias = self.bias.view(count * self.columns, 1, -1)
-        out = torch.baddbmm(bias, shares, weight.transpose(1, 2))
-        return out.unflatten(0, (count, self.columns)).transpose(1, 2).flatten(2)
+            return torch.baddbmm(self.bias, x, self.weight)
+        shares = x.reshape(*x.shape[:2], self.columns, -1).transpose(1, 2).flatten(0, 1)
+        out = torch.baddbmm(self.bias, shares, self.weight)
+        return out.view(self.count, self.columns, *out.shape[1:]).transpose(1, 2).flatten(2)
 
 
 class _Dropouts(nn.Module):
@@ -186,4 +183,4 @@ class _Flatten(nn.Module):
         self.count = count
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.count, -1)).transpose(0, 1).flatten(2)
+        return x.view(len(x), self.count, -1, *x.shape[2:]).transpose(0, 1).flatten(2)

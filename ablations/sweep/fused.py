@@ -37,7 +37,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "num_nodes": (1,),
     "overfit_batches": (0, 0.0),
     "plugins": (None, []),
-    "precision": (None, 32, "32", "32-true", "bf16-mixed"),
+    "precision": (None, 32, "32", "32-true", "64-true", "bf16-mixed"),
     "strategy": ("auto",),
     "sync_batchnorm": (None, False),
 }
@@ -81,9 +81,7 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
         if not out_of_space(full):
             raise
         return [Outcome(order.trial, "no space", str(full)) for order in orders]
-    return [
-        together.get(order.trial) or replace(run_trial(order), alone=why) for order in orders
-    ]
+    return [together.get(order.trial) or replace(run_trial(order), alone=why) for order in orders]
 
 
 def _train(
@@ -171,13 +169,14 @@ def _shares(metrics: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
     return shares
 
 
-class _Shared:
-    """The files of all seeds, for a logger."""
+class _Shared(MetricsFile):
+    """The files of all seeds, as a logger sees them."""
 
     def __init__(self, files: Sequence[MetricsFile]) -> None:
         self.files = files
 
     def note(self, metrics: Mapping[str, Any], step: int, epoch: int) -> None:
+        """Give each file its own."""
         for file, own in zip(self.files, _shares(metrics, len(self.files)), strict=True):
             file.note(own, step, epoch)
 

@@ -19,7 +19,7 @@ from ablations.study import InputError, Study, Trial
 from ablations.sweep.build import Recipe
 from ablations.sweep.executors import Executor
 from ablations.sweep.executors.placement import devices_of
-from ablations.sweep.job import Job, Order, Rehearsal
+from ablations.sweep.job import Job, Order, Outcome, Rehearsal
 from ablations.sweep.progress import Display
 from ablations.sweep.weights import started
 from ablations.workspace import State, Workspace, read_json, write_json
@@ -111,6 +111,9 @@ class Work(Protocol):
     def take(self) -> Trial | None:
         """The next trial to launch; None: none before one that runs has ended."""
 
+    def others(self, trial: Trial, most: int) -> list[Trial]:
+        """So many trials at most that can be fused with one that was taken; they are taken too."""
+
     def launch(self, trial: Trial, attempt: int) -> Order:
         """Record that an attempt starts."""
 
@@ -154,6 +157,7 @@ class Sweep:
         console: For the display.
         budget: Of all that this sweep runs.
         timeout: Seconds without progress after which a trial's worker ends.
+        fuse: Seeds of an arm that are trained as one, at most.
     """
 
     def __init__(
@@ -163,8 +167,11 @@ class Sweep:
         console: Console,
         budget: Budget,
         timeout: float | None = None,
+        fuse: int = 1,
     ) -> None:
         self.workspace = workspace
+        self.fuse = fuse
+        self._alone: set[tuple[str, str]] = set()
         self.executor = executor
         self.console = console
         self.budget = budget
@@ -180,38 +187,38 @@ class Sweep:
             How this and all former runs of the sweep ended.
         """
         again: deque[tuple[Trial, int]] = deque()
-        running: dict[Future[Any], tuple[Trial, int]] = {}
+        running: dict[Future[Any], list[tuple[Trial, int]]] = {}
         swept = self.swept
         with Display(self.console, self.executor.abreast) as display, _stop_signals():
             try:
                 while True:
                     while len(running) < self.executor.capacity and not self.budget.spent:
                         if again:
-                            trial, attempt = again.popleft()
+                            group = [again.popleft()]
                         elif not (fail_fast and swept.failed) and (
                             found := self._take(work, swept)
                         ):
-                            trial, attempt = found, 1
+                            group = [(trial, 1) for trial in (found, *self._others(work, found))]
                         else:
                             break
                         display.plan(work.left)
-                        running[self._launch(work, trial, attempt)] = trial, attempt
+                        running[self._launch(work, group)] = group
                     if self.budget.spent:
                         swept.stopped = "--max-hours"
-                        self._interrupt(work, [trial for trial, _ in running.values()])
+                        self._interrupt(work, _trials(running))
                         break
                     if not running:
                         break
                     ended, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                     for future in ended:
-                        trial, attempt = running.pop(future)
-                        if self._ended(work, trial, attempt, future, swept, display):
-                            again.append((trial, attempt + 1))
+                        for trial, attempt in running.pop(future):
+                            if self._ended(work, trial, attempt, future, swept, display):
+                                again.append((trial, attempt + 1))
                     if fail_fast and swept.failed:
                         again.clear()
-                    work.watch([trial for trial, _ in running.values()])
+                    work.watch(_trials(running))
             except KeyboardInterrupt:
-                self._interrupt(work, [trial for trial, _ in running.values()])
+                self._interrupt(work, _trials(running))
                 swept.interrupted = True
             except Exception:
                 # The ledger is left as it is: on a full disk it may end in half a line.
@@ -226,10 +233,23 @@ class Sweep:
             return None
         return work.take()
 
-    def _launch(self, work: Work, trial: Trial, attempt: int) -> "Future[Any]":
-        self._launched.add(trial.id)
-        order = replace(work.launch(trial, attempt), timeout=self.timeout)
-        return self.executor.submit(Job((order,)))
+    def _others(self, work: Work, trial: Trial) -> list[Trial]:
+        """What is fused with a trial: no more than leaves work for every worker."""
+        left, most = sum(work.left.values()), self.budget.trials
+        share = -(-left // self.executor.capacity)
+        room = share if most is None else min(share, most - len(self._launched))
+        # A checkpoint is of one trial.
+        if self._lies(trial) or min(self.fuse, room) < 2:
+            return []
+        return work.others(trial, min(self.fuse, room) - 1)
+
+    def _lies(self, trial: Trial) -> bool:
+        return (self.workspace.trial_folder(trial.id) / "checkpoint.ckpt").exists()
+
+    def _launch(self, work: Work, group: Sequence[tuple[Trial, int]]) -> "Future[Any]":
+        self._launched.update(trial.id for trial, _ in group)
+        orders = [replace(work.launch(*each), timeout=self.timeout) for each in group]
+        return self.executor.submit(Job(tuple(orders), fused=len(orders) > 1))
 
     def _ended(
         self,
@@ -264,13 +284,14 @@ class Sweep:
             told, seconds = f"failed: {failure['error']}", 0.0
             swept.errors[trial.arm] = str(failure["error"])
         work.ended(trial, result, state)
+        self._say_alone(trial, future, display)
         display.trial_ended(work.named(trial), told, seconds, work.left, work.took)
         return False
 
     def _tried_again(self, trial: Trial, folder: Path, future: "Future[Any]") -> str:
         """Why a trial without a result shall be tried again; empty where it shall not."""
-        if future.exception() is None:
-            (outcome,) = future.result()
+        outcome = _outcome(trial, future)
+        if outcome is not None:
             if outcome.status == "no space":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
             return "was told to end; going on with it" if outcome.status == "preempted" else ""
@@ -278,6 +299,13 @@ class Sweep:
         if self._deaths[trial.id] == ATTEMPTS:
             return ""
         return f"the worker {'made no progress' if _hang(folder) else 'died'}; trying again"
+
+    def _say_alone(self, trial: Trial, future: "Future[Any]", display: Display) -> None:
+        """Say once of each arm why its seeds were not fused."""
+        outcome = _outcome(trial, future)
+        if outcome is not None and outcome.alone and (trial.arm, outcome.alone) not in self._alone:
+            self._alone.add((trial.arm, outcome.alone))
+            display.line(f"  {trial.arm}: seed {trial.seed} trained alone: {outcome.alone}")
 
     def _death_notice(self, trial: Trial, attempt: int) -> dict[str, Any]:
         hang, times = _hang(self.workspace.trial_folder(trial.id)), self._deaths[trial.id]
@@ -294,6 +322,18 @@ class Sweep:
         for trial in running:
             result = self.workspace.result(trial.id)
             work.ended(trial, result, "interrupted" if result is None else "done")
+
+
+def _trials(running: Mapping[Any, Sequence[tuple[Trial, int]]]) -> list[Trial]:
+    return [trial for group in running.values() for trial, _ in group]
+
+
+def _outcome(trial: Trial, future: "Future[Any]") -> Outcome | None:
+    """What the worker said of a trial; None: it died."""
+    if future.exception() is not None:
+        return None
+    told: Outcome = next(each for each in future.result() if each.trial == trial.id)
+    return told
 
 
 def _hang(folder: Path) -> str:

@@ -78,6 +78,21 @@ class Seeds:
         self._open.add(trial.id)
         return trial
 
+    def others(self, trial: Trial, most: int) -> list[Trial]:
+        """Waiting trials of the same arm that nothing was begun of, in their order."""
+        part, own = self._serves[trial.id][0]
+        if own.arm in part.study.sources:
+            return []
+        found: list[Trial] = []
+        for other in self._queue:
+            begun = (self.workspace.trial_folder(other.id) / "checkpoint.ckpt").exists()
+            if self._arm(other.id) == self._arm(trial.id) and not begun and len(found) < most:
+                found.append(other)
+        for other in found:
+            self._queue.remove(other)
+            self._open.add(other.id)
+        return found
+
     def _look(self) -> None:
         if self._asked and all(part.study.plan is None for part in self.parts):
             return

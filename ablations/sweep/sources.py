@@ -114,6 +114,10 @@ class Sourced(Seeds):
                 return trial
         return None
 
+    def others(self, trial: Trial, most: int) -> list[Trial]:
+        """None where trials start from others: those keep weights, and these load them."""
+        return [] if self._sources else super().others(trial, most)
+
     def _missing(self, trial: Trial) -> Trial | None:
         source = self._source_of.get(trial.id)
         there = source is None or has_weights(self.workspace, source.id)

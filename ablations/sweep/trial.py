@@ -189,6 +189,7 @@ def _save_weights(built: Built, path: Path) -> None:
 
 
 def test_examples(trainer: Any) -> int | None:
+    """Examples in the test set, where its loader tells."""
     dataset: Any = getattr(trainer.test_dataloaders, "dataset", None)
     return len(dataset) if hasattr(dataset, "__len__") else None
 

@@ -91,6 +91,10 @@ class Tuning:
                 arm.known, arm.settled = known["trials"], known["complete"]
         self.left = Counter(dict.fromkeys(self._arms, self.stage.trials))
 
+    def others(self, trial: Trial, most: int) -> list[Trial]:
+        """None: tries differ in their settings."""
+        return []
+
     def take(self) -> TuningTrial | None:
         """The next try, of the arm that had the fewest."""
         try:

@@ -1,0 +1,109 @@
+"""Stacked nets give what each gives alone."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablations.nets import AlexNet, CudaConvnet
+from ablations.nets.classifier import Classifier
+from ablations.nets.stack import StackedClassifier, stacked
+
+NETS: dict[str, dict[str, Any]] = {
+    "two columns": {},
+    "independent columns": {"connectivity": "independent", "channels_last": True},
+    "dense": {"connectivity": "dense", "channels_last": True},
+    "contrast": {"lrn": "contrast"},
+}
+
+
+def made(seed: int, **switches: Any) -> AlexNet:
+    torch.manual_seed(seed)
+    given = {"width": 0.125, "recipe": "as-run", "schedule": "fixed", **switches}
+    return AlexNet(10, 8, 1, **given).double().train()
+
+
+def batches(step: int, count: int) -> list[tuple[Tensor, Tensor]]:
+    draws = torch.Generator().manual_seed(step)
+    return [
+        (
+            60 * torch.randn(16, 1, 8, 8, generator=draws, dtype=torch.float64),
+            torch.randint(0, 10, (16,), generator=draws),
+        )
+        for _ in range(count)
+    ]
+
+
+def optimizer_of(model: Classifier) -> Any:
+    return model.configure_optimizers()["optimizer"]  # type: ignore[index,call-overload]
+
+
+def step(model: Classifier, optimizer: Any, images: Tensor, labels: Tensor, at: int) -> Tensor:
+    for dropout in model._dropouts:
+        dropout.step = (0, at, 0)
+    loss = model._loss(model(images), labels)
+    optimizer.zero_grad()
+    loss.sum().backward()
+    optimizer.step()
+    return loss.detach()
+
+
+@pytest.mark.parametrize("switches", NETS.values(), ids=NETS)
+def test_steps_are_those_of_each_alone(switches: dict[str, Any]) -> None:
+    members = [made(seed, **switches) for seed in (3, 5, 8)]
+    together = StackedClassifier(members).double().train()
+    optimizers = [optimizer_of(member) for member in members]
+    optimizer = optimizer_of(together)
+    for at in range(4):
+        data = batches(at, 3)
+        losses = step(
+            together,
+            optimizer,
+            torch.cat([images for images, _ in data], 1),
+            torch.stack([labels for _, labels in data]),
+            at,
+        )
+        alone = [
+            step(member, own, *batch, at)
+            for member, own, batch in zip(members, optimizers, data, strict=True)
+        ]
+        torch.testing.assert_close(losses, torch.stack(alone), rtol=1e-9, atol=1e-12)
+    images = batches(9, 1)[0][0]
+    together.eval()
+    expected = torch.stack([member.eval()(images) for member in members])
+    torch.testing.assert_close(together(images), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_a_loss_that_is_not_finite_stays_in_its_own_net() -> None:
+    members = [made(seed) for seed in (0, 1, 2)]
+    with torch.no_grad():
+        members[1].network.conv2.weight[0, 0, 0, 0] = float("nan")
+    together = StackedClassifier(members).double().train()
+    optimizer, own = optimizer_of(together), optimizer_of(members[2])
+    for at in range(3):
+        data = batches(at, 3)
+        images = torch.cat([images for images, _ in data], 1)
+        losses = step(together, optimizer, images, torch.stack([y for _, y in data]), at)
+        alone = step(members[2], own, *data[2], at)
+    assert losses.isfinite().tolist() == [True, False, True]
+    torch.testing.assert_close(losses[2], alone, rtol=1e-9, atol=1e-12)
+
+
+def test_what_cannot_be_stacked_says_why() -> None:
+    with pytest.raises(ValueError, match="plateau"):
+        Classifier.stack([made(0, schedule="plateau")])
+    with pytest.raises(ValueError, match="compiled"):
+        Classifier.stack([made(0, compiled="default")])
+    with pytest.raises(ValueError, match="local3 is a LocallyConnected"):
+        stacked([CudaConvnet("11pct").network] * 2)
+    with pytest.raises(ValueError, match="two devices"):
+        Classifier.stack([made(0, columns=["cpu", "cpu"])])
+
+
+def test_loss_of_a_stack_is_that_of_cross_entropy() -> None:
+    together = StackedClassifier([made(0), made(1)])
+    logits, labels = torch.randn(2, 5, 10), torch.arange(5)
+    expected = [F.cross_entropy(each, labels) for each in logits]
+    torch.testing.assert_close(together._loss(logits, labels), torch.stack(expected))

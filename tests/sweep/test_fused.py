@@ -1,0 +1,209 @@
+"""Seeds that are trained as one leave what each leaves alone."""
+
+import csv
+import json
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ablations.nets.classifier import Classifier
+from ablations.nets.stack import StackedClassifier
+from ablations.study import load_study
+from ablations.study.yamlfile import merge
+from ablations.sweep import fused
+from ablations.sweep.fused import run_fused
+from ablations.sweep.job import Order
+from ablations.sweep.scheduler import order_for
+from ablations.sweep.trial import run_trial
+from tests.conftest import Ablate
+from tests.sweep.conftest import order as toy_order
+from tests.toy import write_project, write_yaml
+
+SEEDS = (0, 1, 4)
+
+
+def orders(folder: Path, arm: str = "full", **changes: Any) -> list[Order]:
+    """Three epochs of the digits, in double precision: rounding grows as a net is trained."""
+    study = load_study("quickstart")
+    made = []
+    for seed in SEEDS:
+        order = order_for(study, arm, seed, f"{arm}-{seed}", folder / str(seed), 1)
+        short: dict[str, Any] = {"trainer": {"max_epochs": 3, "precision": "64-true"}}
+        short["data"] = {"init_args": {"limit": 320}}
+        overrides = merge(merge(dict(order.recipe.overrides), short), changes)
+        made.append(replace(order, recipe=replace(order.recipe, overrides=overrides)))
+    return made
+
+
+def result_in(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return content
+
+
+def rows_in(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def assert_alike(together: Path, alone: Path) -> None:
+    result, expected = result_in(together), result_in(alone)
+    assert result.pop("fused") == len(SEEDS)
+    assert result.keys() == expected.keys()
+    assert result["metrics"] == pytest.approx(expected["metrics"], rel=1e-5, abs=1e-6)
+    same = ("id", "seed", "status", "epochs", "steps", "parameters", "chance", "stopped_early")
+    assert [result[key] for key in same] == [expected[key] for key in same]
+    for own, other in zip(rows_in(together), rows_in(alone), strict=True):
+        assert [own[key] for key in ("epoch", "step", "name")] == [
+            other[key] for key in ("epoch", "step", "name")
+        ]
+        assert float(own["value"]) == pytest.approx(float(other["value"]), rel=1e-5, abs=1e-6)
+    with np.load(together / "predictions.npz") as own, np.load(alone / "predictions.npz") as other:
+        assert own.keys() == other.keys()
+        for name in own:
+            np.testing.assert_allclose(own[name], other[name], rtol=1e-5, atol=1e-6)
+    own_config, config = (place / "config.yaml" for place in (together, alone))
+    own_lines = set(own_config.read_text().splitlines()) ^ set(config.read_text().splitlines())
+    assert {line.split(":")[0].strip() for line in own_lines} <= {
+        "default_root_dir",
+        "enable_checkpointing",
+    }
+
+
+@pytest.mark.parametrize("arm", ["full", "columns=dense"])
+def test_three_seeds_leave_what_each_leaves_alone(tmp_path: Path, arm: str) -> None:
+    outcomes = run_fused(orders(tmp_path / "fused", arm))
+    assert [(each.status, each.alone) for each in outcomes] == [("done", "")] * 3
+    for order in orders(tmp_path / "alone", arm)[:2]:
+        run_trial(order)
+        assert_alike(tmp_path / "fused" / order.folder.name, order.folder)
+
+
+def test_a_seed_whose_loss_is_not_finite_is_trained_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spoilt(StackedClassifier):
+        def __init__(self, members: Sequence[Classifier]) -> None:
+            super().__init__(members)
+            with torch.no_grad():
+                self.network.get_parameter("fc6.weight")[1] = float("nan")
+
+    monkeypatch.setattr(Classifier, "stack", staticmethod(Spoilt))
+    outcomes = run_fused(orders(tmp_path / "fused"))
+    assert [each.alone for each in outcomes] == ["", "its loss was not finite", ""]
+    run_trial(orders(tmp_path / "alone")[2])
+    assert_alike(tmp_path / "fused" / "4", tmp_path / "alone" / "4")
+    assert result_in(tmp_path / "fused" / "1")["status"] == "done"
+    assert "fused" not in result_in(tmp_path / "fused" / "1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"trainer": {"gradient_clip_val": 1.0}}, "trainer.gradient_clip_val is 1.0"),
+        ({"model": {"init_args": {"schedule": "plateau"}}}, "a plateau lowers"),
+        ({"data": {"init_args": {"crop": 6, "ten_crop": True}}}, "ten views"),
+        ({"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}}, "optimizer"),
+        (
+            {"trainer": {"callbacks": [{"class_path": "ablations.nets.timing.StepTime"}]}},
+            "trainer.callbacks",
+        ),
+    ],
+)
+def test_what_cannot_be_fused_is_trained_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], why: str
+) -> None:
+    asked: list[Order] = []
+
+    def alone(order: Order) -> fused.Outcome:
+        asked.append(order)
+        return fused.Outcome(order.trial, "done")
+
+    monkeypatch.setattr(fused, "run_trial", alone)
+    given = orders(tmp_path, **changes)
+    outcomes = run_fused(given)
+    assert asked == given
+    assert all(why in each.alone for each in outcomes), outcomes[0].alone
+    assert not list(tmp_path.glob("*/metrics.csv"))
+
+
+def test_a_fused_attempt_that_fails_is_made_up_for_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(StackedClassifier, "validation_step", out_of_memory)
+    short = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
+    outcomes = run_fused(orders(tmp_path, **short))
+    assert {each.alone for each in outcomes} == {"MemoryError: no room"}
+    assert all("fused" not in result_in(tmp_path / str(seed)) for seed in SEEDS)
+    assert "MemoryError" in (tmp_path / "0" / "log.txt").read_text()
+
+
+def test_modules_that_offer_no_stack(tmp_path: Path) -> None:
+    study = load_study(write_project(tmp_path / "project"))
+    given = [toy_order(study, tmp_path / str(seed), seed=seed) for seed in (0, 1)]
+    assert [(each.status, each.alone) for each in run_fused(given)] == [
+        ("done", "TwoClasses has no method stack")
+    ] * 2
+
+
+STUDY = {
+    "question": "Does dropout help?",
+    "base": "bases/digits.yaml",
+    "metric": "test/top1_error",
+    "baseline": "with",
+    "arms": {"with": {}, "without": {"model.init_args.dropout": 0.0}},
+    "seeds": 5,
+}
+
+
+def test_a_sweep_hands_over_as_many_seeds_as_it_may(
+    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[tuple[str, ...]] = []
+    fused_as_told = fused.run_fused
+
+    def noted(given: Sequence[Order]) -> Any:
+        handed.append(tuple(order.recipe.arm for order in given))
+        return fused_as_told(given)
+
+    monkeypatch.setattr(fused, "run_fused", noted)
+    short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
+    arms: dict[str, dict[str, Any]] = STUDY["arms"]  # type: ignore[assignment]
+    changed = {name: {**short, **arm} for name, arm in arms.items()}
+    write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": changed})
+    told = ablate("run", "fuse.yaml", "--fuse", "3", "--max-trials", "8", "--no-report")
+    assert told.code == 0, told
+    assert handed == [("with",) * 3, ("without",) * 3, ("with",) * 2]
+    told = ablate("run", "fuse.yaml", "--fuse", "3", "--no-report")
+    assert handed[3:] == [("without",) * 2]
+    results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
+    assert len(results) == 10 and sorted(r["fused"] for r in results) == [2] * 4 + [3] * 6
+
+
+def test_seeds_whose_worker_died_are_tried_again_alone(
+    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def died(given: Sequence[Order]) -> Any:
+        raise BrokenExecutor
+
+    monkeypatch.setattr(fused, "run_fused", died)
+    short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
+    arms = {"with": short, "without": {**short, "model.init_args.dropout": 0.0}}
+    write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": arms, "seeds": 2})
+    told = ablate("run", "fuse.yaml", "--fuse", "2", "--no-report")
+    assert told.code == 0 and told.out.count("the worker died; trying again") == 4
+    results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
+    assert [result["attempt"] for result in results] == [2] * 4
+
+
+def test_only_workers_on_this_machine_fuse(ablate: Ablate) -> None:
+    told = ablate("run", "quickstart", "--fuse", "2", "--executor", "slurm")
+    assert told.code == 2 and "--fuse: goes with --executor local" in told.errors[-1]
