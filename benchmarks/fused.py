@@ -30,7 +30,9 @@ from ablations.workspace import read_json
 STUDIES = {"digits": "quickstart", "cifar10_80sec": "cifar10-pooling"}
 
 
-def orders_of(base: str, seeds: int, epochs: int, data: dict[str, Any], folder: Path) -> list[Order]:
+def orders_of(
+    base: str, seeds: int, epochs: int, data: dict[str, Any], folder: Path
+) -> list[Order]:
     """The trials of a base's first arm with fewer epochs and images."""
     study = load_study(STUDIES[base])
     short = {"trainer": {"max_epochs": epochs, "callbacks": None, "accelerator": "cpu"}}
@@ -67,15 +69,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--limit", type=int, help="training images; all of the base's by default")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cifar10", type=Path, help="the packed images; data/cifar10 by default")
+    parser.add_argument("--cifar10", help="the packed images; data/cifar10 by default")
     given = parser.parse_args()
     print(f"{given.seeds} seeds, {given.epochs} epochs, {given.rounds} rounds")
     print(f"{'base':14} {'alone, s':>9} {'fused, s':>9} {'ratio':>6}  quartiles      differ by")
     for base in given.bases:
         seconds, differ = [], 0.0
         told = {"limit": given.limit, "path": given.cifar10 if base != "digits" else None}
-        arguments = {key: str(v) if key == "path" else v for key, v in told.items() if v is not None}
-        data = {"data": {"init_args": arguments}}
+        given_too = {key: value for key, value in told.items() if value is not None}
+        data = {"data": {"init_args": given_too}}
         for number in range(given.rounds + 1):
             with tempfile.TemporaryDirectory() as folder:
                 place = Path(folder)
