@@ -413,6 +413,19 @@ def test_a_storage_that_cannot_be_opened(refused: Refused, tmp_path: Path) -> No
     assert line.startswith("--storage: sqlite:////proc/self/optuna.db: cannot be opened: ")
 
 
+def test_a_database_server_that_does_not_answer_is_told_before_the_rehearsal(
+    ablate: Ablate, tmp_path: Path
+) -> None:
+    write_project(tmp_path)
+    told = ablate("run", "toy.yaml", "--storage", "postgresql+psycopg2://me:word@127.0.0.1:9/x")
+    assert told.code == 2
+    assert "rehearsing" not in told.out
+    (line,) = told.errors
+    assert line.startswith("error: --storage: postgresql+psycopg2://me:***@127.0.0.1:9/x: ")
+    assert "pip install 'ablations[postgres]'" in line
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_base_that_says_nothing_of_the_trainer(ablate: Ablate, tmp_path: Path) -> None:
     write_project(tmp_path, metric="test/err")
     edit_base(tmp_path, {"trainer": 0})

@@ -53,7 +53,7 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
         study.arm(arm)
     if study.tune is not None:
         check_stage(study)
-    _check_tracking()
+    _check_servers(options.storage)
     todo = _todo(study, workspace, options.rerun)
     tries = tries_left(study, workspace)
     ready = threading.Thread(target=_import_libraries, daemon=True)
@@ -104,9 +104,14 @@ def _todo(study: Study, workspace: Workspace, rerun: Sequence[str]) -> list[Tria
     return list(unique.values())
 
 
-def _check_tracking() -> None:
+def _check_servers(storage: str | None) -> None:
+    """See that what shall record the sweep is there, before anything is rehearsed."""
     import os
 
+    if storage is not None:
+        from ablations.sweep.stores import check_store
+
+        check_store(storage, "--storage")
     if "MLFLOW_TRACKING_URI" in os.environ:
         from ablations.sweep.tracking import check_uri
 

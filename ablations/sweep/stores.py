@@ -47,6 +47,16 @@ def made_once(url: str, option: str) -> Iterator[None]:
     engine.dispose()
 
 
+def check_store(url: str, option: str) -> None:
+    """See that a PostgreSQL server answers; any other store shows when it is opened.
+
+    Raises:
+        InputError: As `made_once` does.
+    """
+    with made_once(url, option):
+        pass
+
+
 def trouble(told: str, error: Exception, option: str, url: str) -> InputError:
     """One line for a store that cannot be opened or has gone away."""
     reason = without_password((str(error).strip().splitlines() or [type(error).__name__])[0])
