@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from ablations.results.figures import FAINT, INK, Colours, arm_colours, style
 from ablations.results.frame import curves, trial_frame
 from ablations.results.numbers import fixed, p_text
-from ablations.results.paper import studies_in, trial_config
+from ablations.results.paper import studies_in
 from ablations.results.scale import ratio_text
+from ablations.results.setting import trial_config
 from ablations.results.threshold import TimeRatio, first_crossing, time_ratio
 from ablations.results.wording import is_percentage
 from ablations.study import InputError, Study, trials

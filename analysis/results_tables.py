@@ -17,7 +17,8 @@ from ablations.results.claims import Claim, load_claims
 from ablations.results.ensemble import averaged_errors
 from ablations.results.frame import Predictions
 from ablations.results.numbers import fixed
-from ablations.results.paper import answered, studies_in, trial_config
+from ablations.results.paper import answered, studies_in
+from ablations.results.setting import trial_config
 from ablations.results.statistics import spread
 from ablations.study import InputError, Study, load_study, shipped_configs
 from ablations.workspace import Workspace

@@ -9,7 +9,8 @@ from ablations.data import PackedDataModule
 from ablations.data.loaders import EvaluationBatches
 from ablations.nets.classifier import Classifier
 from ablations.nets.weights import load_into
-from ablations.results.paper import studies_in, trial_config
+from ablations.results.paper import studies_in
+from ablations.results.setting import trial_config
 from ablations.study import InputError, Study, Trial, trials
 from ablations.workspace import Workspace
 from analysis.command import the_one

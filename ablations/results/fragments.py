@@ -14,6 +14,7 @@ from ablations.results.formats import beside_html, html_table
 from ablations.results.numbers import duration
 from ablations.results.rows import DeltaTable
 from ablations.results.sections import section_html
+from ablations.results.setting import setting_of
 from ablations.results.wording import answer, digits_for, heading
 from ablations.study import Study
 from ablations.workspace import Workspace, read_json
@@ -57,7 +58,7 @@ def costs_html(table: DeltaTable) -> str:
 
 
 def environment_html(frame: pd.DataFrame, study: Study, workspace: Workspace) -> str:
-    """Where the trials were trained, from which commits, and the study file."""
+    """On what, how long and where the trials were trained, from which commits; the study file."""
     facts: dict[str, dict[str, int]] = {}
     for trial in frame["trial"].unique():
         result = workspace.result(trial)
@@ -67,7 +68,8 @@ def environment_html(frame: pd.DataFrame, study: Study, workspace: Workspace) ->
             for name, value in known.items():
                 counts = facts.setdefault(name, {})
                 counts[str(value)] = counts.get(str(value), 0) + 1
-    rows = []
+    setting = setting_of(study, frame, workspace)
+    rows = [["data", html.escape(setting.data)], ["budget", html.escape(setting.budget)]]
     for name, counts in facts.items():
         several = len(counts) > 1
         values = [
@@ -77,7 +79,7 @@ def environment_html(frame: pd.DataFrame, study: Study, workspace: Workspace) ->
         rows.append([name, "<br>".join(values)])
     text = html.escape(study.file.read_text(encoding="utf-8"))
     return (
-        f"{_plain_table(('environment', 'used'), rows)}\n"
+        f"{_plain_table(('what', 'used'), rows)}\n"
         f"<details><summary>The study file</summary>\n<pre>{text}</pre>\n</details>"
     )
 

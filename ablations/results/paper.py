@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import yaml
 
 from ablations.results.agreement import compare, differing, what_differs
 from ablations.results.claims import Claim, find_claim, load_claims
-from ablations.results.frame import ENDED, trial_frame
-from ablations.results.numbers import duration, signed
+from ablations.results.frame import trial_frame
+from ablations.results.numbers import signed
 from ablations.results.rows import DeltaTable, Row
 from ablations.results.scale import delta_interval_text, delta_text, margin_text
+from ablations.results.setting import Setting, setting_of
 from ablations.results.tables import study_table
 from ablations.results.wording import count, digits_for
 from ablations.study import InputError, Study, load_study, shipped_configs
@@ -22,13 +22,6 @@ from ablations.workspace import Workspace
 
 Stand = Literal["agrees", "disagrees", "undecided", "not comparable", "not run"]
 PAPER = "alexnet"
-_DATA = {
-    "digits": "digits",
-    "cifar10": "CIFAR-10",
-    "cifar10-jpeg": "CIFAR-10 (JPEG)",
-    "imagenet": "ILSVRC-2012",
-}
-
 NOTES = (
     "Differences are ablated - baseline, in percentage points unless the metric is another: "
     "positive where the component helps. Epochs to a threshold are compared by their ratio (×).",
@@ -38,14 +31,6 @@ NOTES = (
     "(Mishkin, Sergievskiy and Matas 2017; zf: Zeiler and Fergus 2014).",
     "Sizes of differences are compared on the same data alone; on other data only the sign is.",
 )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """On what and how long the trials of a study were trained, in words."""
-
-    data: str
-    budget: str
 
 
 @dataclass(frozen=True)
@@ -99,41 +84,6 @@ def answered(study: Study, workspace: Workspace) -> Answered:
     return Answered(
         study, frame, study_table(study, workspace), setting_of(study, frame, workspace)
     )
-
-
-def trial_config(workspace: Workspace, trial: str) -> dict[str, Any]:
-    """The resolved configuration that a trial was trained with; empty where it has not begun."""
-    file = workspace.trial_folder(trial) / "config.yaml"
-    return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
-
-
-def setting_of(study: Study, frame: pd.DataFrame, workspace: Workspace) -> Setting:
-    """Data and budget of a study's baseline."""
-    trials = frame[frame["arm"] == study.baseline]
-    config = trial_config(workspace, str(trials["trial"].iloc[0])) or dict(study.base_config)
-    data = config.get("data") or {}
-    arguments = data.get("init_args") or {}
-    path = Path(str(arguments.get("path") or data.get("class_path", "own data").split(".")[-1]))
-    name = _DATA.get(path.name, path.name)
-    if arguments.get("limit"):
-        name += f", {arguments['limit']:,} training images"
-    done = frame[frame["state"] == "done"]
-    ended = trials[trials["state"].isin(ENDED)]
-    epochs = sorted(set(done["epochs"].dropna().astype(int)))
-    devices = {
-        result["environment"]["device"]
-        for trial in done["trial"].unique()
-        if (result := workspace.result(trial)) is not None
-    }
-    parts = [
-        f"{len(ended)} seeds"
-        if len(ended) == len(trials)
-        else f"{len(ended)} of {len(trials)} seeds",
-        f"{' or '.join(map(str, epochs))} epochs" if epochs else "",
-        f"{duration(done['seconds'].median())} s a trial" if len(done) else "",
-        " and ".join(sorted(devices)),
-    ]
-    return Setting(name, ", ".join(filter(None, parts)))
 
 
 def claim_rows(answers: Sequence[Answered], whole: Sequence[str] = (PAPER,)) -> list[ClaimRow]:
