@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 _Window = tuple[int, bool]
 """How wide the window is, and whether it is a square within a map or across channels."""
 
