@@ -1,5 +1,6 @@
 """What a worker's process does around a trial: output to its log, an end when it hangs."""
 
+import ctypes
 import faulthandler
 import os
 import sys
@@ -10,6 +11,21 @@ from pathlib import Path
 
 # A worker that is new has libraries to import before its first batch.
 START_SECONDS = 60.0
+# Of glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+
+
+def keep_freed_memory() -> None:
+    """Have malloc use freed blocks again, however large; what is free now goes back to the system.
+
+    Left alone it gives each large block back and asks for it afresh at the next step, and a system
+    takes long to clear pages: see docs/performance.md. Only glibc is told.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.malloc_trim(0)
+        for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            library.mallopt(threshold, 1 << 30)
 
 
 @contextmanager

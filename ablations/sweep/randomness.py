@@ -9,10 +9,12 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler
 
 from ablations.seeds import stream_seed
+from ablations.sweep.process import keep_freed_memory
 
 
 def reset_torch(threads: int) -> None:
     """Undo the global switches that an earlier trial of this process may have set."""
+    keep_freed_memory()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
     torch.set_default_dtype(torch.float32)

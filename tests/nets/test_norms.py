@@ -9,6 +9,10 @@ from ablations.nets.norms import ContrastNorm, LocalResponseNorm, WithinMapNorm,
 from ablations.nets.spec import BatchNorm
 
 
+def within():
+    return WithinMapNorm(3, 1.0, 0.3, 0.75)
+
+
 def printed(x, size, k, alpha, beta):
     """Section 3.3 of the paper, one channel at a time."""
     out = torch.empty_like(x)
@@ -36,6 +40,19 @@ def test_lrn_is_torchs_with_alpha_times_size(size):
 def test_lrn_gradient(size, columns):
     x = torch.randn(2, 6, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(LocalResponseNorm(size, 1.0, 0.3, 0.75, columns), (x,))
+
+
+@pytest.mark.parametrize("make", [lambda: LocalResponseNorm(5, 1, 0.3, 0.75, 2), within])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_norm_keeps_the_layout(make, layout):
+    x = torch.randn(2, 6, 3, 3).to(memory_format=layout)
+    assert make()(x).is_contiguous(memory_format=layout)
+    assert torch.equal(make()(x), make()(x.contiguous()))
+
+
+def test_within_map_norm_gradient():
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(within(), (x,))
 
 
 def test_lrn_does_not_reach_over_the_edge_of_a_column():
