@@ -17,7 +17,8 @@ def conclude(
 ) -> None:
     """Print a study's table, write it and the report, and hand all to the tracker."""
     from ablations.results.export import to_dict
-    from ablations.results.figures import arm_colours, forest_plot
+    from ablations.results.figures import arm_colours
+    from ablations.results.forest import forest_plot
     from ablations.results.formats import render
     from ablations.results.looks import record_look
     from ablations.results.tables import study_table

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from IPython.display import HTML, Image
 
-from ablations.results import figures, fragments
+from ablations.results import figures, forest, fragments, interaction_plot, learning
 from ablations.results.frame import curves, trial_frame
 from ablations.results.tables import study_table
 from ablations.study import load_study
@@ -52,13 +52,13 @@ _SECTIONS: tuple[tuple[str, str, str], ...] = (
     (
         "",
         "",
-        'show(figures.forest_plot(table, colours), "Delta of each arm with its 95% interval")',
+        'show(forest.forest_plot(table, colours), "Delta of each arm with its 95% interval")',
     ),
     ("", "", 'sections("times", "effects")'),
     (
         "",
         "",
-        "show(figures.interaction_plot(frame, study), "
+        "show(interaction_plot.interaction_plot(frame, study), "
         '"The metric at each level of two factors, lines for one of them")',
     ),
     ("", "", 'sections("interactions", "agreement")'),
@@ -67,7 +67,7 @@ _SECTIONS: tuple[tuple[str, str, str], ...] = (
         "Mean over the finished seeds, with a band from the least to the greatest. The first "
         "epochs of a long training may run off the axis.",
         "log = curves(frame, workspace)\n"
-        'show(figures.learning_curves(log, study, colours), "Learning curves")',
+        'show(learning.learning_curves(log, study, colours), "Learning curves")',
     ),
     ("", "", 'sections("noise")'),
     (

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 
 from ablations.results import figures
+from ablations.results.forest import forest_plot
 from ablations.results.frame import curves, trial_frame
+from ablations.results.learning import learning_curves
 from ablations.results.tables import study_table
 from tests.results.fabricate import fabricate, write_study
 
@@ -33,7 +35,7 @@ def test_forest_shows_every_seed_and_no_labels_overlap(tmp_path, count):
     study, workspace = swept(
         tmp_path, count, margin=1.0, claims={"arm-of-some-length-1": "alexnet#lrn"}
     )
-    figure = figures.forest_plot(study_table(study, workspace), figures.arm_colours(study))
+    figure = forest_plot(study_table(study, workspace), figures.arm_colours(study))
     (axes,) = figure.axes
     dots = [len(c.get_offsets()) for c in axes.collections if len(c.get_offsets()) == 6]
     assert len(dots) == count - 1
@@ -50,7 +52,7 @@ def test_forest_shows_every_seed_and_no_labels_overlap(tmp_path, count):
 def test_curves_have_a_panel_per_arm(tmp_path, count):
     study, workspace = swept(tmp_path, count)
     log = curves(trial_frame(study, workspace), workspace)
-    figure = figures.learning_curves(log, study, figures.arm_colours(study))
+    figure = learning_curves(log, study, figures.arm_colours(study))
     assert len(figure.axes) == count - 1
     assert all(len(axes.lines) == 4 for axes in figure.axes)
     assert not overlaps([axes.title for axes in figure.axes], figure)
@@ -61,7 +63,7 @@ def test_curves_fall_back_to_the_loss_and_leave_out_diverged_trials(tmp_path):
     study, workspace = swept(tmp_path, 2, "diverged", metric={"name": "score", "mode": "max"})
     log = curves(trial_frame(study, workspace), workspace)
     log.loc[log["state"] == "diverged", "value"] = 1e9
-    figure = figures.learning_curves(log, study, figures.arm_colours(study))
+    figure = learning_curves(log, study, figures.arm_colours(study))
     assert "loss" in texts(figure)
     assert figure.axes[0].dataLim.y1 < 10
 
@@ -69,7 +71,7 @@ def test_curves_fall_back_to_the_loss_and_leave_out_diverged_trials(tmp_path):
 def test_no_curves_no_figure(tmp_path):
     study, workspace = swept(tmp_path, 2)
     log = curves(trial_frame(study, workspace), workspace)
-    assert figures.learning_curves(log[log["epoch"] == 0], study, {}) is None
+    assert learning_curves(log[log["epoch"] == 0], study, {}) is None
 
 
 @pytest.mark.parametrize("value", [None, "failed", "diverged", "interrupted"])
@@ -91,7 +93,7 @@ def test_an_arm_without_a_pair_has_its_row(tmp_path):
     study = write_study(tmp_path, ["full", "off", "on"])
     values = {"full": [3.0] * 6, "off": ["failed"] * 6, "on": [3.1, 3.3]}
     table = study_table(study, fabricate(study, tmp_path / "runs", values))
-    figure = figures.forest_plot(table, figures.arm_colours(study))
+    figure = forest_plot(table, figures.arm_colours(study))
     assert any("no pairs" in text for text in texts(figure))
     assert figures.png(figure).startswith(b"\x89PNG")
 
@@ -100,4 +102,4 @@ def test_names_are_not_read_as_mathematics(tmp_path):
     study = write_study(tmp_path, ["full", "$x$ and $"])
     values = {"full": [3.0, 3.1, 3.2], "$x$ and $": [3.3, 3.2, 3.5]}
     table = study_table(study, fabricate(study, tmp_path / "runs", values))
-    assert figures.png(figures.forest_plot(table, figures.arm_colours(study)))
+    assert figures.png(forest_plot(table, figures.arm_colours(study)))

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from ablations.results.factorial import cells_order, effects, interaction
-from ablations.results.figures import interaction_plot
 from ablations.results.formats import render
 from ablations.results.frame import trial_frame, values_by_seed
+from ablations.results.interaction_plot import interaction_plot
 from ablations.results.interactions import design_of, effect_sections
 from ablations.results.tables import study_table
 from ablations.study import load_study

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ablations.results.figures import arm_colours, forest_plot
+from ablations.results.figures import arm_colours
+from ablations.results.forest import forest_plot
 from ablations.results.formats import render
 from ablations.results.frame import compared_by_seed, trial_frame
 from ablations.results.looks import wanted_seeds
