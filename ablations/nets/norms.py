@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -25,61 +26,78 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed: Tensor = _Normalise.apply(  # type: ignore[no-untyped-call]
-            _by_column(x, self.columns), self.size, self.k, self.alpha, self.beta
+            x, self.size, self.k, self.alpha, self.beta, self.columns
         )
-        return normed.reshape(x.shape)
+        return normed
 
     def denominator(self, x: Tensor) -> Tensor:
         """What each unit of x is divided by."""
-        wide = _by_column(x, self.columns)
-        sums = _window_sums(wide * wide, self.size // 2, (self.size - 1) // 2)
-        return (self.k + self.alpha * sums).pow(self.beta).reshape(x.shape)
+        wide = _parted(x, self.columns)
+        return _base(wide, self.size, self.k, self.alpha).pow(self.beta).flatten(1, 2)
 
     def extra_repr(self) -> str:
         return f"{_constants(self)}, columns={self.columns}"
 
 
 class _Normalise(torch.autograd.Function):
-    """The formula and its gradient, a few images at a time; only the input is kept.
+    """The formula and its gradient; only the input is kept.
 
-    What lies between them then stays in a CPU's cache. Measured in docs/performance.md.
+    On a GPU each is one kernel. Elsewhere a few images are worked on at a time, so that what lies
+    between them and the answer stays in a core's cache. Measured in docs/performance.md.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, size: int, k: float, alpha: float, beta: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, *constants: Any) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.constants = size, k, alpha, beta
+        ctx.constants = constants
+        size, k, alpha, beta, columns = constants
+        if kernels := _kernels(x, size):
+            fused: Tensor = kernels.normalise(x, *constants)
+            return fused
         normed = torch.empty_like(x)
         for some in _slices(x):
-            wide = _wide(x[some])
-            base = _base(wide, size, k, alpha)
-            normed[some] = _power(base, beta)[0].mul_(wide)
+            wide = _parted(x[some], columns)
+            scale, _ = _power(_base(wide, size, k, alpha), beta)
+            normed[some] = scale.mul_(wide).flatten(1, 2)
         return normed
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
-        size, k, alpha, beta = ctx.constants
+        (x,), none = ctx.saved_tensors, (None,) * 5
+        size, k, alpha, beta, columns = ctx.constants
         if torch.is_grad_enabled():  # a second derivative is wanted
-            return _gradient(x, grads[0], size, k, alpha, beta), None, None, None, None
+            return _gradient(x, grads[0], size, k, alpha, beta, columns), *none
+        if kernels := _kernels(x, size):
+            return kernels.gradient(x, grads[0], *ctx.constants), *none
         grad = torch.empty_like(x)
         for some in _slices(x):
-            wide, given = _wide(x[some]), _wide(grads[0][some])
+            wide, given = _parted(x[some], columns), _parted(grads[0][some], columns)
             scale, inverse = _power(_base(wide, size, k, alpha), beta)
             direct = scale.mul_(given)
             # a channel's neighbours feel it through the mirrored window
             through = _window_sums(inverse.mul_(direct).mul_(wide), (size - 1) // 2, size // 2)
-            grad[some] = direct.sub_(through.mul_(wide).mul_(2 * alpha * beta))
-        return grad, None, None, None, None
+            grad[some] = direct.sub_(through.mul_(wide).mul_(2 * alpha * beta)).flatten(1, 2)
+        return grad, *none
 
 
-def _gradient(x: Tensor, given: Tensor, size: int, k: float, alpha: float, beta: float) -> Tensor:
+def _gradient(
+    x: Tensor, given: Tensor, size: int, k: float, alpha: float, beta: float, columns: int
+) -> Tensor:
     """The same gradient by operations that autograd follows."""
-    wide = _wide(x)
+    wide = _parted(x, columns)
     base = _base(wide, size, k, alpha)
-    direct = _wide(given) * base.pow(-beta)
+    direct = _parted(given, columns) * base.pow(-beta)
     through = _window_sums(direct * wide / base, (size - 1) // 2, size // 2)
-    return (direct - 2 * alpha * beta * wide * through).to(x.dtype)
+    return (direct - 2 * alpha * beta * wide * through).flatten(1, 2).to(x.dtype)
+
+
+def _kernels(x: Tensor, size: int) -> Any:
+    """Triton's, where there are any for x."""
+    if not x.is_cuda or x.dtype == torch.float64 or not find_spec("triton"):
+        return None
+    from ablations.nets import lrn_triton
+
+    return lrn_triton if size <= lrn_triton.LARGEST else None
 
 
 _CACHED = 1 << 19
@@ -96,6 +114,11 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+def _parted(x: Tensor, columns: int) -> Tensor:
+    """(batch, columns, channels of each, ...), of the same memory unless x is made wider."""
+    return _wide(x).view(len(x), columns, x.shape[1] // columns, *x.shape[2:])
+
+
 def _base(x: Tensor, size: int, k: float, alpha: float) -> Tensor:
     return _window_sums(x * x, size // 2, (size - 1) // 2).mul_(alpha).add_(k)
 
@@ -110,12 +133,12 @@ def _power(base: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 
 
 def _window_sums(x: Tensor, below: int, above: int) -> Tensor:
-    """Each channel plus as many neighbours below and above, as far as there are any."""
-    sums, channels = x.clone(), x.shape[1]
+    """Each channel of a column plus as many neighbours below and above, as far as there are any."""
+    sums, channels = x.clone(), x.shape[2]
     for offset in range(1, min(below, channels - 1) + 1):
-        sums[:, offset:] += x[:, :-offset]
+        sums[:, :, offset:] += x[:, :, :-offset]
     for offset in range(1, min(above, channels - 1) + 1):
-        sums[:, :-offset] += x[:, offset:]
+        sums[:, :, :-offset] += x[:, :, offset:]
     return sums
 
 
