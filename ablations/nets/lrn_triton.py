@@ -1,9 +1,9 @@
 """Local response normalisation in one pass over a GPU's memory, and its gradient in another.
 
 Imported where a tensor is on a GPU and Triton is there, which CUDA builds of torch bring along.
-Neighbouring lanes touch neighbouring addresses in either layout. Where the places of a map lie side
-by side, a lane stands at a place and walks over channels, holding its windows in registers; where
-channels do, each lane has one of them. What lanes read twice comes out of the GPU's caches.
+A lane stands at a place and walks over channels, holding their windows in registers: over up to 16
+where the places of a map lie side by side, so that neighbouring lanes touch neighbouring addresses,
+over four where channels do, which are one address. What is read twice comes from the GPU's caches.
 """
 # mypy: disable-error-code="assignment, no-untyped-call, no-untyped-def, untyped-decorator"
 # ruff: noqa: RUF005
@@ -22,27 +22,65 @@ LARGEST = 17
 
 
 @triton.jit
+def _program(FAR):
+    return tl.program_id(0).to(tl.int64) if FAR else tl.program_id(0)
+
+
+@triton.jit
 def _lanes(total, channels, places, WALK, LAST, FAR, LANES):
     """Each lane's first channel and its address, the stride of channels, whether a lane has any."""
-    program = tl.program_id(0).to(tl.int64) if FAR else tl.program_id(0)
+    walks = (channels + WALK - 1) // WALK
     if LAST:
-        lane = program * LANES + tl.arange(0, LANES)
-        return lane % channels, lane, 1, lane < total
-    walks = tl.cdiv(channels, WALK)  # programs in a row share the ends of their walks
-    lane = program // walks * LANES + tl.arange(0, LANES)
-    first = program % walks * WALK + tl.zeros_like(lane)
+        lane = _program(FAR) * LANES + tl.arange(0, LANES)
+        return lane % walks * WALK, lane * WALK, 1, lane < total // WALK
+    lane = _program(FAR) // walks * LANES + tl.arange(0, LANES)
+    # programs in a row share the ends of their walks
+    first = _program(FAR) % walks * WALK + tl.full([LANES], 0, tl.int32)
     at = lane // places * channels * places + lane % places + first * places
     return first, at, places, lane < total // channels
 
 
 @triton.jit
-def _rows(data, first, at, step, channels, there, LOW, HIGH):
-    """The channels from first + LOW to first + HIGH - 1, zeros past the edges."""
+def _quads(total, channels, FAR, LANES):
+    """As lanes, for each of four channels a lane."""
+    at = _program(FAR) * LANES * 4 + tl.arange(0, LANES * 4)
+    return at // 4 % (channels // 4) * 4, at, at < total
+
+
+@triton.jit
+def _rows(data, total, channels, places, LOW, HIGH, WALK, LAST, FAR, LANES):
+    """The channels from a lane's first + LOW to first + HIGH - 1, zeros past the edges."""
     rows = ()
-    for row in tl.static_range(LOW, HIGH):
-        inside = there & (first + row >= 0) & (first + row < channels)
-        rows = rows + (tl.load(data + at + row * step, mask=inside, other=0.0).to(tl.float32),)
+    if LAST and WALK == 4:
+        first, at, there = _quads(total, channels, FAR, LANES)
+        for quad in tl.static_range(LOW // 4 * 4, HIGH, 4):
+            inside = there & (first + quad >= 0) & (first + quad < channels)
+            four = tl.load(data + at + quad, mask=inside, other=0.0).to(tl.float32)
+            even, odd = tl.split(four.reshape(LANES, 2, 2))
+            zero, two = tl.split(even)
+            one, three = tl.split(odd)
+            four_rows = (zero, one, two, three)
+            for row in tl.static_range(4):
+                if quad + row >= LOW and quad + row < HIGH:
+                    rows = rows + (four_rows[row],)
+    else:
+        first, at, step, there = _lanes(total, channels, places, WALK, LAST, FAR, LANES)
+        for row in tl.static_range(LOW, HIGH):
+            inside = there & (first + row >= 0) & (first + row < channels)
+            rows = rows + (tl.load(data + at + row * step, mask=inside, other=0.0).to(tl.float32),)
     return rows
+
+
+@triton.jit
+def _store(out, rows, total, channels, places, WALK, LAST, FAR, LANES):
+    if LAST and WALK == 4:
+        _, at, there = _quads(total, channels, FAR, LANES)
+        four = tl.join(tl.join(rows[0], rows[2]), tl.join(rows[1], rows[3])).reshape(LANES * 4)
+        tl.store(out + at, four, mask=there)
+    else:
+        first, at, step, there = _lanes(total, channels, places, WALK, LAST, FAR, LANES)
+        for row in tl.static_range(WALK):
+            tl.store(out + at + row * step, rows[row], mask=there & (first + row < channels))
 
 
 @triton.jit
@@ -68,16 +106,17 @@ def _forward(
     SIZE: tl.constexpr, ROOTS: tl.constexpr, WALK: tl.constexpr, LAST: tl.constexpr,
     FAR: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    first, at, step, there = _lanes(total, channels, places, WALK, LAST, FAR, LANES)
     BELOW: tl.constexpr = SIZE // 2
-    xs = _rows(x, first, at, step, channels, there, -BELOW, WALK + SIZE - 1 - BELOW)
+    HIGH: tl.constexpr = WALK + SIZE - 1 - BELOW
+    xs = _rows(x, total, channels, places, -BELOW, HIGH, WALK, LAST, FAR, LANES)
     squares = ()
     for row in tl.static_range(WALK + SIZE - 1):
         squares = squares + (xs[row] * xs[row],)
+    normed = ()
     for row in tl.static_range(WALK):
         scale, _ = _power(k + alpha * _window(squares, row, SIZE), beta, ROOTS)
-        inside = there & (first + row < channels)
-        tl.store(out + at + row * step, scale * xs[row + BELOW], mask=inside)
+        normed = normed + (scale * xs[row + BELOW],)
+    _store(out, normed, total, channels, places, WALK, LAST, FAR, LANES)
 
 
 @triton.jit
@@ -86,29 +125,29 @@ def _backward(
     SIZE: tl.constexpr, ROOTS: tl.constexpr, WALK: tl.constexpr, LAST: tl.constexpr,
     FAR: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
-    first, at, step, there = _lanes(total, channels, places, WALK, LAST, FAR, LANES)
     BELOW: tl.constexpr = SIZE // 2
     ABOVE: tl.constexpr = SIZE - 1 - BELOW
     # a channel's neighbours feel it through the mirrored window, each through its own
-    xs = _rows(x, first, at, step, channels, there, 1 - SIZE, WALK + SIZE - 1)
-    grads = _rows(given, first, at, step, channels, there, -ABOVE, WALK + BELOW)
+    xs = _rows(x, total, channels, places, 1 - SIZE, WALK + SIZE - 1, WALK, LAST, FAR, LANES)
+    grads = _rows(given, total, channels, places, -ABOVE, WALK + BELOW, WALK, LAST, FAR, LANES)
     squares = ()
     for row in tl.static_range(WALK + 2 * SIZE - 2):
         squares = squares + (xs[row] * xs[row],)
+    first, _, _, _ = _lanes(total, channels, places, WALK, LAST, FAR, LANES)
     direct = ()
-    through = ()
+    felt = ()
     for row in tl.static_range(WALK + SIZE - 1):
         scale, inverse = _power(k + alpha * _window(squares, row, SIZE), beta, ROOTS)
         straight = scale * grads[row]
         inside = (first + row >= ABOVE) & (first + row < channels + ABOVE)
-        # past the edge the base may be zero
-        felt = tl.where(inside, inverse * straight * xs[row + BELOW], 0.0)
         direct = direct + (straight,)
-        through = through + (felt,)
+        # past the edge the base may be zero
+        felt = felt + (tl.where(inside, inverse * straight * xs[row + BELOW], 0.0),)
+    grad = ()
     for row in tl.static_range(WALK):
-        felt = 2 * alpha * beta * xs[row + SIZE - 1] * _window(through, row, SIZE)
-        inside = there & (first + row < channels)
-        tl.store(out + at + row * step, direct[row + ABOVE] - felt, mask=inside)
+        through = 2 * alpha * beta * xs[row + SIZE - 1] * _window(felt, row, SIZE)
+        grad = grad + (direct[row + ABOVE] - through,)
+    _store(out, grad, total, channels, places, WALK, LAST, FAR, LANES)
 
 
 @torch.library.custom_op("ablations::lrn", mutates_args=())
@@ -156,14 +195,16 @@ def _launch(
 ) -> None:
     x = tensors[0]
     channels, places = x.shape[1] // columns, prod(x.shape[2:])
-    last = _layout(x) == torch.channels_last
-    walks = 1 if last else ceil(channels / 16)
-    lanes, some = (x.numel(), 512) if last else (x.numel() // channels, 256)
     if not x.numel():
         return
+    last = _layout(x) == torch.channels_last
+    walks = ceil(channels / 16)
+    walk = 4 >> 2 * (channels % 4 > 0) if last else ceil(channels / walks)
+    lanes, some = (x.numel() // walk, 128) if last else (x.numel() // channels, 256)
+    programs = triton.cdiv(lanes, some) * (1 if last else walks)
     with torch.cuda.device_of(x):
-        kernel[(triton.cdiv(lanes, some) * walks,)](
+        kernel[(programs,)](
             *tensors, x.numel(), channels, places, k, alpha, beta,
-            SIZE=size, ROOTS=beta == 0.75, WALK=1 if last else ceil(channels / walks), LAST=last,
+            SIZE=size, ROOTS=beta == 0.75, WALK=walk, LAST=last,
             FAR=x.numel() >= 1 << 30, LANES=some, enable_fp_fusion=True,
         )  # fmt: skip

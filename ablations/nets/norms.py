@@ -91,9 +91,12 @@ def _gradient(
     return (direct - 2 * alpha * beta * wide * through).flatten(1, 2).to(x.dtype)
 
 
+_TRITON = find_spec("triton") is not None  # CUDA builds of torch bring it
+
+
 def _kernels(x: Tensor, size: int) -> Any:
     """Triton's, where there are any for x."""
-    if not x.is_cuda or x.dtype == torch.float64 or not find_spec("triton"):
+    if not (_TRITON and x.is_cuda) or x.dtype == torch.float64:
         return None
     from ablations.nets import lrn_triton
 
