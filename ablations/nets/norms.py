@@ -111,7 +111,8 @@ _CACHED = 1 << 19
 
 
 def _slices(x: Tensor) -> list[slice]:
-    images = len(x) if x.is_cuda else max(1, _CACHED // max(4 * x[:1].numel(), 1))
+    whole = x.is_cuda or torch.compiler.is_compiling()
+    images = len(x) if whole else max(1, _CACHED // max(4 * x[:1].numel(), 1))
     return [slice(first, first + images) for first in range(0, len(x), max(images, 1))]
 
 
@@ -143,6 +144,10 @@ def _power(base: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 def _window_sums(x: Tensor, below: int, above: int) -> Tensor:
     """Each channel of a column plus as many neighbours below and above, as far as there are any."""
     channels = x.shape[2]
+    if torch.compiler.is_compiling():  # one loop, where slices in place would be one each
+        padded = F.pad(x, (0, 0) * (x.dim() - 3) + (below, above))
+        shifts = [padded.narrow(2, at, channels) for at in range(below + above + 1)]
+        return sum(shifts[1:], shifts[0])
     rows = x.movedim((1, 2), (-2, -1))
     short = channels <= _SHORT and x.device.type == "cpu" and not x.requires_grad
     if short and rows.is_contiguous():
