@@ -58,7 +58,7 @@ class _Normalise(torch.autograd.Function):
         for some in _slices(x):
             wide = _by_parts(_wide(x[some]), columns)
             scale, _ = _power(_base(wide, size, k, alpha), beta)
-            torch.mul(scale, wide, out=_by_parts(normed[some], columns))
+            _put(normed[some], columns, torch.mul, scale, wide)
         return normed
 
     @staticmethod
@@ -76,9 +76,18 @@ class _Normalise(torch.autograd.Function):
             direct = scale.mul_(given)
             # a channel's neighbours feel it through the mirrored window
             through = _window_sums(inverse.mul_(direct).mul_(wide), (size - 1) // 2, size // 2)
-            share = {"alpha": 2 * alpha * beta, "out": _by_parts(grad[some], columns)}
-            torch.sub(direct, through.mul_(wide), **share)
+            share = through.mul_(wide)
+            _put(grad[some], columns, torch.sub, direct, share, alpha=2 * alpha * beta)
         return grad, *none
+
+
+def _put(x: Tensor, columns: int, operation: Any, *values: Tensor, **how: float) -> None:
+    """In one pass, which the compiler sees to by itself and refuses to be told."""
+    parts = _by_parts(x, columns)
+    if torch.compiler.is_compiling():
+        parts.copy_(operation(*values, **how))
+    else:
+        operation(*values, **how, out=parts)
 
 
 def _gradient(
@@ -128,7 +137,7 @@ def _by_parts(x: Tensor, columns: int) -> Tensor:
 
 def _base(x: Tensor, size: int, k: float, alpha: float) -> Tensor:
     sums = _window_sums(x * x, size // 2, (size - 1) // 2)
-    again = None if sums.requires_grad else sums
+    again = None if sums.requires_grad or torch.compiler.is_compiling() else sums
     return torch.add(x.new_full((), k), sums, alpha=alpha, out=again)
 
 
