@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -28,75 +29,103 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed: Tensor = _Normalise.apply(  # type: ignore[no-untyped-call]
-            _by_column(x, self.columns), (self.size, False), self.k, self.alpha, self.beta
+            x, (self.size, False), self.k, self.alpha, self.beta, self.columns
         )
-        normed = normed.reshape(x.shape)
-        # what follows is faster in the layout that the net is in: pooling seven times, on a CPU
-        return normed.contiguous(memory_format=torch.channels_last) if _last(x) else normed
+        return normed
 
     def denominator(self, x: Tensor) -> Tensor:
         """What each unit of x is divided by."""
-        wide = _by_column(x, self.columns)
-        sums = _sums(wide * wide, (self.size, False))
-        return (self.k + self.alpha * sums).pow(self.beta).reshape(x.shape)
+        wide = _by_parts(_wide(x), self.columns)
+        return _base(wide, (self.size, False), self.k, self.alpha).pow(self.beta).flatten(1, 2)
 
     def extra_repr(self) -> str:
         return f"{_constants(self)}, columns={self.columns}"
 
 
 class _Normalise(torch.autograd.Function):
-    """The formula and its gradient, a few images at a time; only the input is kept.
+    """The formula and its gradient; only the input is kept.
 
-    What lies between them then stays in a CPU's cache. Measured in docs/performance.md.
+    On a GPU each is one kernel. Elsewhere a few images are worked on at a time, so that what lies
+    between them and the answer stays in a core's cache. Measured in docs/performance.md.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, window: _Window, k: float, alpha: float, beta: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, *constants: Any) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.constants = window, k, alpha, beta
+        ctx.constants = constants
+        window, k, alpha, beta, columns = constants
+        if kernels := _kernels(x, window):
+            fused: Tensor = kernels.normalise(x, window[0], *constants[1:])
+            return fused
         normed = torch.empty_like(x)
         for some in _slices(x):
-            wide = _wide(x[some])
-            base = _base(wide, window, k, alpha)
-            normed[some] = _power(base, beta)[0].mul_(wide)
+            wide = _by_parts(_wide(x[some]), columns)
+            scale, _ = _power(_base(wide, window, k, alpha), beta)
+            _put(normed[some], columns, torch.mul, scale, wide)
         return normed
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
-        window, k, alpha, beta = ctx.constants
+        (x,), none = ctx.saved_tensors, (None,) * 5
+        window, k, alpha, beta, columns = ctx.constants
         if torch.is_grad_enabled():  # a second derivative is wanted
-            return _gradient(x, grads[0], window, k, alpha, beta), None, None, None, None
+            return _gradient(x, grads[0], window, k, alpha, beta, columns), *none
+        if kernels := _kernels(x, window):
+            return kernels.gradient(x, grads[0], window[0], *ctx.constants[1:]), *none
         grad = torch.empty_like(x)
         for some in _slices(x):
-            wide, given = _wide(x[some]), _wide(grads[0][some])
+            wide, given = (_by_parts(_wide(each[some]), columns) for each in (x, grads[0]))
             scale, inverse = _power(_base(wide, window, k, alpha), beta)
             direct = scale.mul_(given)
             # a unit's neighbours feel it through the mirrored window
             through = _sums(inverse.mul_(direct).mul_(wide), window, mirrored=True)
-            grad[some] = direct.sub_(through.mul_(wide).mul_(2 * alpha * beta))
-        return grad, None, None, None, None
+            share = through.mul_(wide)
+            _put(grad[some], columns, torch.sub, direct, share, alpha=2 * alpha * beta)
+        return grad, *none
+
+
+def _put(x: Tensor, columns: int, operation: Any, *values: Tensor, **how: float) -> None:
+    """In one pass, which the compiler sees to by itself and refuses to be told."""
+    parts = _by_parts(x, columns)
+    if torch.compiler.is_compiling():
+        parts.copy_(operation(*values, **how))
+    else:
+        operation(*values, **how, out=parts)
 
 
 def _gradient(
-    x: Tensor, given: Tensor, window: _Window, k: float, alpha: float, beta: float
+    x: Tensor, given: Tensor, window: _Window, k: float, alpha: float, beta: float, columns: int
 ) -> Tensor:
     """The same gradient by operations that autograd follows."""
-    wide = _wide(x)
+    wide = _by_parts(_wide(x), columns)
     base = _base(wide, window, k, alpha)
-    direct = _wide(given) * base.pow(-beta)
+    direct = _by_parts(_wide(given), columns) * base.pow(-beta)
     through = _sums(direct * wide / base, window, mirrored=True)
-    return (direct - 2 * alpha * beta * wide * through).to(x.dtype)
+    return (direct - 2 * alpha * beta * wide * through).flatten(1, 2).to(x.dtype)
 
 
+_TRITON = find_spec("triton") is not None  # CUDA builds of torch bring it
+
+
+def _kernels(x: Tensor, window: _Window) -> Any:
+    """Triton's, where there are any for x."""
+    size, within_map = window
+    if within_map or not (_TRITON and x.is_cuda) or x.dtype == torch.float64:
+        return None
+    from ablations.nets import lrn_triton
+
+    return lrn_triton if size <= lrn_triton.LARGEST else None
+
+
+_SHORT = 64
+"""Up to as many channels side by side a product is faster than sums of slices."""
 _CACHED = 1 << 19
 """Bytes of float32 that are worked on at a time: half of a core's second-level cache."""
 
 
 def _slices(x: Tensor) -> list[slice]:
-    images = len(x) if x.is_cuda else max(1, _CACHED // max(4 * x[:1].numel(), 1))
+    whole = x.is_cuda or torch.compiler.is_compiling()
+    images = len(x) if whole else max(1, _CACHED // max(4 * x[:1].numel(), 1))
     return [slice(first, first + images) for first in range(0, len(x), max(images, 1))]
 
 
@@ -105,8 +134,15 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+def _by_parts(x: Tensor, columns: int) -> Tensor:
+    """A view of (batch, columns, channels of each, ...)."""
+    return x.view(len(x), columns, x.shape[1] // columns, *x.shape[2:])
+
+
 def _base(x: Tensor, window: _Window, k: float, alpha: float) -> Tensor:
-    return _sums(x * x, window).mul_(alpha).add_(k)
+    sums = _sums(x * x, window)
+    again = None if sums.requires_grad or torch.compiler.is_compiling() else sums
+    return torch.add(x.new_full((), k), sums, alpha=alpha, out=again)
 
 
 def _power(base: Tensor, beta: float) -> tuple[Tensor, Tensor]:
@@ -121,19 +157,33 @@ def _power(base: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 def _sums(x: Tensor, window: _Window, mirrored: bool = False) -> Tensor:
     size, within_map = window
     if within_map:
-        summed: Tensor = F.avg_pool2d(x, size, 1, size // 2, divisor_override=1)
-        return summed
+        maps = x.flatten(1, 2)
+        summed: Tensor = F.avg_pool2d(maps, size, 1, size // 2, divisor_override=1)
+        return summed.view_as(x)
     below, above = size // 2, (size - 1) // 2
     return _window_sums(x, above, below) if mirrored else _window_sums(x, below, above)
 
 
 def _window_sums(x: Tensor, below: int, above: int) -> Tensor:
-    """Each channel plus as many neighbours below and above, as far as there are any."""
-    sums, channels = x.clone(), x.shape[1]
+    """Each channel of a column plus as many neighbours below and above, as far as there are any."""
+    channels = x.shape[2]
+    if torch.compiler.is_compiling():  # one loop, where slices in place would be one each
+        padded = F.pad(x, (0, 0) * (x.dim() - 3) + (below, above))
+        shifts = [padded.narrow(2, at, channels) for at in range(below + above + 1)]
+        return sum(shifts[1:], shifts[0])
+    rows = x.movedim((1, 2), (-2, -1))
+    short = channels <= _SHORT and x.device.type == "cpu" and not x.requires_grad
+    if short and rows.is_contiguous():
+        band = torch.ones(channels, channels, dtype=x.dtype).triu_(-above).tril_(below)
+        product = torch.empty_like(rows)
+        # autocast lets a product alone that is written where it is told to
+        torch.mm(rows.view(-1, channels), band, out=product.view(-1, channels))
+        return product.movedim((-2, -1), (1, 2))
+    sums = x.clone()
     for offset in range(1, min(below, channels - 1) + 1):
-        sums[:, offset:] += x[:, :-offset]
+        sums[:, :, offset:] += x[:, :, :-offset]
     for offset in range(1, min(above, channels - 1) + 1):
-        sums[:, :-offset] += x[:, offset:]
+        sums[:, :, :-offset] += x[:, :, offset:]
     return sums
 
 
@@ -158,13 +208,14 @@ class WithinMapNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed: Tensor = _Normalise.apply(  # type: ignore[no-untyped-call]
-            x, (self.size, True), self.k, self.alpha, self.beta
+            x, (self.size, True), self.k, self.alpha, self.beta, 1
         )
         return normed
 
     def denominator(self, x: Tensor) -> Tensor:
         """What each unit of x is divided by."""
-        return (self.k + self.alpha * _sums(x * x, (self.size, True))).pow(self.beta)
+        wide = _by_parts(_wide(x), 1)
+        return _base(wide, (self.size, True), self.k, self.alpha).pow(self.beta).flatten(1, 2)
 
     def extra_repr(self) -> str:
         return _constants(self)
@@ -215,11 +266,6 @@ class ContrastNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"size={self.size}, columns={self.columns}"
-
-
-def _last(x: Tensor) -> bool:
-    """Whether the channels of a pixel lie side by side in memory."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _by_column(x: Tensor, columns: int) -> Tensor:

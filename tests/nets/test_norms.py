@@ -47,7 +47,7 @@ def test_lrn_gradient(size, columns):
 def test_a_norm_keeps_the_layout(make, layout):
     x = torch.randn(2, 6, 3, 3).to(memory_format=layout)
     assert make()(x).is_contiguous(memory_format=layout)
-    assert torch.equal(make()(x), make()(x.contiguous()))
+    torch.testing.assert_close(make()(x), make()(x.contiguous()))
 
 
 def test_within_map_norm_gradient():
@@ -91,8 +91,9 @@ def test_lrn_has_a_second_derivative():
     assert torch.autograd.gradgradcheck(LocalResponseNorm(4, 1.0, 0.3, 0.75), (x,))
 
 
-def test_lrn_takes_bfloat16_as_it_comes_from_autocast():
-    x = (50 * torch.randn(2, 8, 3, 3)).bfloat16().requires_grad_()
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_lrn_takes_bfloat16_as_it_comes_from_autocast(layout):
+    x = (50 * torch.randn(2, 8, 3, 3)).bfloat16().to(memory_format=layout).requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = LocalResponseNorm(5, 2.0, 1e-4, 0.75)(x)
     (grad,) = torch.autograd.grad(out.sum(), x)
@@ -101,12 +102,34 @@ def test_lrn_takes_bfloat16_as_it_comes_from_autocast():
     torch.testing.assert_close(out.float(), wide, rtol=1e-2, atol=0)
 
 
+def test_autocast_leaves_sums_in_single_precision():
+    x = (50 * torch.randn(2, 8, 3, 3)).to(memory_format=torch.channels_last)
+    norm = LocalResponseNorm(5, 2.0, 1e-4, 0.75)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = norm(x)
+    assert torch.equal(out, norm(x))
+
+
 def test_lrn_of_half_precision_does_not_overflow():
     x = torch.full((1, 4, 1, 1), 1000.0, dtype=torch.float16)
     out = LocalResponseNorm(5, 2.0, 1e-4, 0.75)(x)
     assert out.dtype == torch.float16
     wide = LocalResponseNorm(5, 2.0, 1e-4, 0.75)(x.float())
     torch.testing.assert_close(out.float(), wide, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("size", "columns"), [(5, 1), (4, 2), (9, 2)])
+def test_a_compiled_lrn_is_one_graph_and_the_same(layout, size, columns):
+    norm = LocalResponseNorm(size, 2.0, 1e-4, 0.75, columns)
+    x, given = ((50 * torch.randn(3, 8, 4, 5)).to(memory_format=layout) for _ in range(2))
+    found = []
+    for each in (norm, torch.compile(norm, backend="aot_eager", fullgraph=True)):
+        leaf = x.clone().requires_grad_()
+        out = each(leaf)
+        out.backward(given)
+        found.append((out, leaf.grad))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
 def within_map(x, size, k, alpha, beta):
