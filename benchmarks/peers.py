@@ -32,18 +32,23 @@ def leave(spec: dict[str, Any], arm: str, seed: int, error: float) -> None:
 
 
 def bare(spec: dict[str, Any], arm: str, seed: int) -> float:
-    """A training without Lightning: forward, backward, update, and the errors of each epoch."""
-    net, data = made(spec, arm, seed)
-    data.setup()
+    """A training without Lightning, as `looped` does it."""
+    return looped(*made(spec, arm, seed), spec["epochs"])
+
+
+def looped(net: Any, data: Any, epochs: int) -> float:
+    """Forward, backward, update, and the errors of each epoch; returns the test error."""
+    data.setup("fit")
     made_up = net.configure_optimizers()
     optimizer, schedule = made_up["optimizer"], made_up["lr_scheduler"]
     training, validation = data.train_dataloader(), data.val_dataloader()
-    for epoch in range(spec["epochs"]):
-        training.set_epoch(epoch)
+    for epoch in range(epochs):
+        if hasattr(training, "set_epoch"):
+            training.set_epoch(epoch)
         net.train()
         sums = torch.zeros(3)
         for step, (images, labels) in enumerate(training):
-            for dropout in net._dropouts:
+            for dropout in getattr(net, "_dropouts", ()):
                 dropout.step = (epoch, step, 0)
             logits = net(images)
             loss = F.cross_entropy(logits, labels)
@@ -62,7 +67,7 @@ def counted(logits: torch.Tensor, labels: torch.Tensor, loss: torch.Tensor) -> t
 
 
 @torch.no_grad()
-def judged(net: AlexNet, batches: Any) -> float:
+def judged(net: torch.nn.Module, batches: Any) -> float:
     """Error in percent."""
     net.eval()
     sums = torch.zeros(3)

@@ -10,7 +10,6 @@ from ablations.study import InputError, Study
 from ablations.study.tuning import check_stage, probes, told_in_space, tuned_arms
 from ablations.sweep.rehearsal import changes, check_differences, inspect_arm
 from ablations.sweep.scheduler import order_for
-from ablations.sweep.sources import missing_sources
 from ablations.workspace import Workspace
 
 
@@ -53,10 +52,14 @@ def plan(study: Study, workspace: Workspace) -> dict[str, Any]:
             }
         )
     unfinished = [trial for trial in now if states[trial.id] not in ("done", "diverged")]
-    before = [
-        {"study": missing.study.name, "trials": len(missing.trials)}
-        for missing in missing_sources(study, workspace, unfinished)
-    ]
+    before = []
+    if study.sources:
+        from ablations.sweep.sources import missing_sources  # which brings Optuna along
+
+        before = [
+            {"study": missing.study.name, "trials": len(missing.trials)}
+            for missing in missing_sources(study, workspace, unfinished)
+        ]
     each = {trial.id for trial in now}  # arms that read two metrics of one trial share it
     return {
         "study": study.name,

@@ -33,7 +33,18 @@ def reseed(*key: int | str) -> None:
     seed = stream_seed(*key)
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    if _beside_the_cpu():
+        torch.manual_seed(seed)
+    else:  # which for devices not in use queues the seed with a stack trace: a millisecond and more
+        torch.default_generator.manual_seed(seed)
+
+
+def _beside_the_cpu() -> bool:
+    """Whether this process uses a device that has random streams of its own."""
+    if not torch.accelerator.is_available():
+        return False
+    module = torch.get_device_module(torch.accelerator.current_accelerator())
+    return bool(getattr(module, "is_initialized", lambda: True)())
 
 
 class EpochOrder(DistributedSampler[int]):

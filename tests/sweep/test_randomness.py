@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
+from ablations.seeds import stream_seed
 from ablations.study import load_study
 from ablations.sweep.randomness import EpochOrder, give_common_order, reseed
 from ablations.sweep.trial import run_trial
@@ -32,6 +33,17 @@ def test_an_order_that_is_gone_on_with() -> None:
     assert list(sampler) == list(EpochOrder(10, 0, 2))[4:]
     # only the epoch that was broken off is short
     assert list(sampler) == list(EpochOrder(10, 0, 2))
+
+
+def test_a_reseed_is_torchs_and_queues_nothing_for_devices_that_are_not_in_use() -> None:
+    if torch.cuda.is_initialized():
+        pytest.skip("a CUDA device is in use")
+    queued = len(torch.cuda._queued_calls)
+    reseed(3, "step", 7)
+    drawn = torch.rand(3)
+    assert len(torch.cuda._queued_calls) == queued
+    torch.manual_seed(stream_seed(3, "step", 7))
+    assert torch.equal(drawn, torch.rand(3))
 
 
 def loader(**options: Any) -> "DataLoader[Any]":
