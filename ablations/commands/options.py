@@ -22,7 +22,7 @@ class Options:
         max_trials: Launched at most.
         timeout: Seconds without progress after which a trial's worker ends.
         where: Where trials run.
-        fuse: Seeds of an arm that are trained as one, at most.
+        fuse: Trials that are trained as one, at most.
     """
 
     workers: int | None = None

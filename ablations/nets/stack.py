@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from graphlib import TopologicalSorter
+from itertools import groupby, pairwise
 from typing import Any
 
 import torch
@@ -13,14 +15,17 @@ from ablations.nets.classifier import Batch, Classifier
 from ablations.nets.layers import ColumnLinear, KeyedDropout, ScaledTanh
 from ablations.nets.norms import ContrastNorm, LocalResponseNorm, WithinMapNorm
 from ablations.nets.ranges import Ranges
+from ablations.nets.spec import BatchNorm, Weighted
 
 # What does the same to (B, K x C, H, W) or (K, B, N) as to each of the K alone.
 _ALIKE = (nn.ReLU, nn.Tanh, nn.Sigmoid, ScaledTanh, nn.MaxPool2d, nn.AvgPool2d, nn.ZeroPad2d)
 
 
 class StackedClassifier(Classifier):
-    """Classifiers that differ in their seeds alone, trained as one net.
+    """Classifiers with weights of the same shapes that learn alike, trained as one net.
 
+    They may differ in their seeds, and in layers without weights: one that only some of them have,
+    or with other constants. What is the same in neighbours is done at once, so give them by arm.
     A training batch is a tuple of one batch for each; images to be judged are the same for all.
     Each weight sees the gradient of its own loss alone, so that one whose loss is not finite leaves
     the others as they are. What the k-th would log as NAME is logged as ``k/NAME``; `test_step`
@@ -36,9 +41,11 @@ class StackedClassifier(Classifier):
         first = members[0]
         if first.schedule != "fixed":
             raise ValueError("a plateau lowers each seed's learning rate at a time of its own")
-        if first.network._compiled_call_impl is not None:
+        if any(member.network._compiled_call_impl is not None for member in members):
             raise ValueError("the net is compiled")
         network = stacked([member.network for member in members])
+        if any(_learning(member) != _learning(first) for member in members):
+            raise ValueError("they learn at different rates")
         super().__init__(
             first.net,
             first.shape,
@@ -55,7 +62,7 @@ class StackedClassifier(Classifier):
         if first.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._dropouts = [m for m in network.modules() if isinstance(m, _Dropouts)]  # type: ignore[misc]
-        self.pca_colour = getattr(first, "pca_colour", False)
+        self.pca_colour = [getattr(member, "pca_colour", False) for member in members]
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, K x C, H, W), or (B, C, H, W) for all, to logits (K, B, classes)."""
@@ -88,25 +95,55 @@ class StackedClassifier(Classifier):
         self.log_dict(told)
 
 
+def _learning(member: Classifier) -> list[Any]:
+    names = "shape learning_rate momentum weight_decay schedule milestones channels_last"
+    weighted = [layer for layer in member.net if isinstance(layer, Weighted | BatchNorm)]
+    return [getattr(member, name) for name in names.split()] + [
+        (layer.name, layer.learning) for layer in weighted
+    ]
+
+
 def stacked(networks: Sequence[nn.Module]) -> nn.Sequential:
     """One network of K, its layers named as theirs: (B, K x C, H, W) to (K, B, outputs).
 
     Raises:
-        ValueError: A layer has no counterpart.
+        ValueError: A layer has no counterpart, or their layers come in different orders.
     """
     if not all(isinstance(network, nn.Sequential) for network in networks):
         raise ValueError("the net is on two devices")
+    layers = [dict(network.named_children()) for network in networks]
+    order = TopologicalSorter[str]()
+    for own in layers:
+        for before, name in pairwise(own):
+            order.add(name, before)
     made = nn.Sequential()
-    for same in zip(*(network.named_children() for network in networks), strict=True):
-        made.add_module(same[0][0], _joined(same[0][0], [module for _, module in same]))
+    for name in order.static_order():
+        made.add_module(name, _joined(name, [own.get(name) for own in layers]))
     return made.train(networks[0].training)
 
 
-def _joined(name: str, modules: list[Any]) -> nn.Module:
+def _values(module: nn.Module | None) -> Hashable:
+    """What layers have in common that are done at once."""
+    if module is None:
+        return None
+    ours = ("training", "name", "seed", "step")
+    values = {k: v for k, v in vars(module).items() if not k.startswith("_") and k not in ours}
+    return type(module), str(values), *(parameter.shape for parameter in module.parameters())
+
+
+def _joined(name: str, modules: list[Any], begin: int = 0) -> nn.Module:
+    """The layers as one, of the nets from number ``begin`` on."""
     first, count = modules[0], len(modules)
+    if len({_values(module) for module in modules}) > 1:
+        if any(module is not None and list(module.parameters()) for module in modules):
+            raise ValueError(f"{name} is not the same in each")
+        return _Apart(name, modules)
+    members = range(begin, begin + count)
     match first:
+        case None:
+            return nn.Identity()
         case nn.Conv2d():
-            made: nn.Module = nn.Conv2d(
+            made = nn.Conv2d(
                 first.in_channels * count,
                 first.out_channels * count,
                 first.kernel_size,  # type: ignore[arg-type]
@@ -122,11 +159,11 @@ def _joined(name: str, modules: list[Any]) -> nn.Module:
             return _Linears(modules)
         case LocalResponseNorm():
             constants = first.size, first.k, first.alpha, first.beta
-            return LocalResponseNorm(*constants, first.columns * count)
+            return _known(LocalResponseNorm(*constants, first.columns * count), members)
         case ContrastNorm():
             return ContrastNorm(first.size, first.columns * count)
         case WithinMapNorm():
-            return WithinMapNorm(first.size, first.k, first.alpha, first.beta)
+            return _known(WithinMapNorm(first.size, first.k, first.alpha, first.beta), members)
         case KeyedDropout():
             return _Dropouts(modules)
         case nn.Flatten():
@@ -134,6 +171,31 @@ def _joined(name: str, modules: list[Any]) -> nn.Module:
         case nn.Module() if type(first) in _ALIKE:
             return first
     raise ValueError(f"{name} is a {type(first).__name__}, of which there is no stack")
+
+
+def _known(norm: Any, members: range) -> nn.Module:
+    """The layer, which tells `ranges.Ranges` whose it is."""
+    norm.members = members
+    made: nn.Module = norm
+    return made
+
+
+class _Apart(nn.Module):
+    """K layers without weights that are not all alike: as many of them at once as are."""
+
+    def __init__(self, name: str, modules: Sequence[nn.Module | None]) -> None:
+        super().__init__()
+        runs = [list(run) for _, run in groupby(modules, _values)]
+        self.counts = [len(run) for run in runs]
+        begins = [sum(self.counts[:at]) for at in range(len(runs))]
+        joined = [_joined(name, run, begin) for run, begin in zip(runs, begins, strict=True)]
+        self.parts = nn.ModuleList(joined)
+
+    def forward(self, x: Tensor) -> Tensor:
+        axis = 0 if x.ndim == 3 else 1
+        each = x.shape[axis] // sum(self.counts)
+        shares = torch.split(x, [each * count for count in self.counts], axis)
+        return torch.cat([p(share) for p, share in zip(self.parts, shares, strict=True)], axis)
 
 
 class _Linears(nn.Module):

@@ -51,9 +51,9 @@ def rows_in(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def assert_alike(together: Path, alone: Path) -> None:
+def assert_alike(together: Path, alone: Path, count: int = len(SEEDS)) -> None:
     result, expected = result_in(together), result_in(alone)
-    assert result.pop("fused") == len(SEEDS)
+    assert result.pop("fused") == count
     assert result.keys() == expected.keys()
     assert result["metrics"] == pytest.approx(expected["metrics"], rel=1e-5, abs=1e-6)
     same = ("id", "seed", "status", "epochs", "steps", "parameters", "chance", "stopped_early")
@@ -82,6 +82,28 @@ def test_three_seeds_leave_what_each_leaves_alone(tmp_path: Path, arm: str) -> N
     for order in orders(tmp_path / "alone", arm)[:2]:
         run_trial(order)
         assert_alike(tmp_path / "fused" / order.folder.name, order.folder)
+
+
+def test_arms_that_differ_in_values_leave_what_each_leaves_alone(tmp_path: Path) -> None:
+    arms = ["full", "activation=tanh", "lrn=off", "pooling=plain", "dropout=off"]
+    given, alone = (
+        [replace(orders(tmp_path / way / arm, arm)[0], seed=at) for at, arm in enumerate(arms)]
+        for way in ("fused", "alone")
+    )
+    assert [each.alone for each in run_fused(given)] == [""] * 5
+    for order, own in zip(given, alone, strict=True):
+        run_trial(own)
+        assert_alike(order.folder, own.folder, len(arms))
+
+
+def test_arms_that_do_not_fit_together_are_fused_each_by_itself(tmp_path: Path) -> None:
+    short = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
+    arms = ("full", "columns=dense", "conv4=off")
+    given = [order for arm in arms for order in orders(tmp_path / arm, arm, **short)]
+    outcomes = run_fused(given[:7])
+    assert [each.alone for each in outcomes[:6]] == [""] * 6
+    assert {result_in(order.folder)["fused"] for order in given[:6]} == {3}
+    assert outcomes[6].alone and "fused" not in result_in(given[6].folder)
 
 
 def test_a_seed_whose_loss_is_not_finite_is_trained_alone(
@@ -184,6 +206,33 @@ def test_a_sweep_hands_over_as_many_seeds_as_it_may(
     assert handed[3:] == [("without",) * 2]
     results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
     assert len(results) == 10 and sorted(r["fused"] for r in results) == [2] * 4 + [3] * 6
+
+
+def test_what_is_left_of_arms_alike_is_handed_over_together(
+    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[tuple[str, ...]] = []
+    fused_as_told = fused.run_fused
+
+    def noted(given: Sequence[Order]) -> Any:
+        handed.append(tuple(order.recipe.arm for order in given))
+        return fused_as_told(given)
+
+    monkeypatch.setattr(fused, "run_fused", noted)
+    arms: dict[str, dict[str, Any]] = {
+        "with": {},
+        "without": {"model.init_args.dropout": 0.0},
+        "dense": {"model.init_args.connectivity": "dense"},
+        "plain": {"model.init_args.pooling": "plain"},
+    }
+    short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
+    changed = {name: {**short, **arm} for name, arm in arms.items()}
+    write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": changed, "seeds": 2})
+    told = ablate("run", "fuse.yaml", "--fuse", "6", "--no-report", "--workers", "1")
+    assert told.code == 0, told
+    assert handed == [("with",) * 2 + ("plain",) * 2 + ("without",) * 2, ("dense",) * 2]
+    results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
+    assert sorted(r["fused"] for r in results) == [2] * 2 + [6] * 6
 
 
 def test_seeds_whose_worker_died_are_tried_again_alone(
