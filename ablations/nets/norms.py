@@ -27,7 +27,10 @@ class LocalResponseNorm(nn.Module):
         normed: Tensor = _Normalise.apply(  # type: ignore[no-untyped-call]
             _by_column(x, self.columns), self.size, self.k, self.alpha, self.beta
         )
-        return normed.reshape(x.shape)
+        normed = normed.reshape(x.shape)
+        # several columns come out contiguous, with which pooling takes ten times as long
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        return normed.contiguous(memory_format=torch.channels_last) if last else normed
 
     def denominator(self, x: Tensor) -> Tensor:
         """What each unit of x is divided by."""
