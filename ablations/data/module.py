@@ -149,8 +149,6 @@ class PackedData:
         Raises:
             ValueError: They cannot give batches together; says why.
         """
-        if members[0].ten_crop:
-            raise ValueError("each test image is seen as ten views")
         made = copy.copy(members[0])
         if any(_apart_from_training(member) != _apart_from_training(made) for member in members):
             raise ValueError("their data differ in more than augmentation")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablations.nets.classifier import Batch, Classifier
-from ablations.nets.layers import ColumnLinear, KeyedDropout, ScaledTanh
+from ablations.nets.layers import ColumnLinear, KeyedDropout, LocallyConnected, ScaledTanh
 from ablations.nets.norms import ContrastNorm, LocalResponseNorm, WithinMapNorm
 from ablations.nets.ranges import Ranges
 from ablations.nets.spec import BatchNorm, Weighted
@@ -76,11 +76,9 @@ class StackedClassifier(Classifier):
         return super().training_step((images, labels), batch_idx).sum()
 
     def test_step(self, batch: Batch, batch_idx: int) -> Any:
-        images, labels = batch
-        if images.ndim != 4:
-            raise ValueError("ten views of an image")
-        logits = self._judged("test", batch, batch_idx)[1]
-        return [{"probabilities": each.softmax(1), "targets": labels} for each in logits]
+        told = super().test_step(batch, batch_idx)
+        told["targets"] = told["targets"].expand(self.count, -1)
+        return [{name: each[k] for name, each in told.items()} for k in range(self.count)]
 
     def on_test_epoch_start(self) -> None:
         self._ranges = Ranges(self.network, self.count)
@@ -157,6 +155,8 @@ def _joined(name: str, modules: list[Any], begin: int = 0) -> nn.Module:
             return made
         case nn.Linear() | ColumnLinear():
             return _Linears(modules)
+        case LocallyConnected():
+            return _Locals(modules)
         case LocalResponseNorm():
             constants = first.size, first.k, first.alpha, first.beta
             return _known(LocalResponseNorm(*constants, first.columns * count), members)
@@ -217,6 +217,24 @@ class _Linears(nn.Module):
         shares = x.reshape(*x.shape[:2], self.columns, -1).transpose(1, 2).flatten(0, 1)
         out = torch.baddbmm(self.bias, shares, self.weight)
         return out.view(self.count, self.columns, *out.shape[1:]).transpose(1, 2).flatten(2)
+
+
+class _Locals(nn.Module):
+    """K locally connected layers: (B, K x C, H, W) to (B, K x outputs, H', W')."""
+
+    def __init__(self, layers: Sequence[LocallyConnected]) -> None:
+        super().__init__()
+        self.like, self.count = layers[0], len(layers)
+        self.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]))
+        self.bias = nn.Parameter(torch.cat([layer.bias.detach() for layer in layers]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        one = self.like
+        patches = F.unfold(x, one.kernel, padding=one.padding, stride=one.stride)
+        patches = patches.view(len(x), self.count, -1, patches.shape[2]).permute(1, 3, 0, 2)
+        units = torch.baddbmm(self.bias[:, None], patches.flatten(0, 1), self.weight.mT)
+        units = units.view(*patches.shape[:3], -1).permute(2, 0, 3, 1)
+        return units.reshape(len(x), -1, *one.gives[1:])
 
 
 class _Dropouts(nn.Module):

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablations.nets import AlexNet, CudaConvnet
+from ablations.nets import AlexNet
 from ablations.nets.classifier import Classifier
 from ablations.nets.ranges import Ranges
-from ablations.nets.stack import StackedClassifier, stacked
+from ablations.nets.stack import StackedClassifier
 
 # what each of three nets is made with
 NETS: dict[str, list[dict[str, Any]]] = {
@@ -109,8 +109,8 @@ def test_what_cannot_be_stacked_says_why() -> None:
         Classifier.stack([made(0, schedule="plateau")])
     with pytest.raises(ValueError, match="compiled"):
         Classifier.stack([made(0, compiled="default")])
-    with pytest.raises(ValueError, match="local3 is a LocallyConnected"):
-        stacked([CudaConvnet("11pct").network] * 2)
+    with pytest.raises(ValueError, match="lrn1 is a BatchNorm2d"):
+        Classifier.stack([made(0, lrn="batch"), made(1, lrn="batch")])
     with pytest.raises(ValueError, match="conv4 is not the same in each"):
         Classifier.stack([made(0), made(0, without=["conv4"])])
     with pytest.raises(ValueError, match="conv2 is not the same in each"):

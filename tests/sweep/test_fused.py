@@ -84,6 +84,19 @@ def test_three_seeds_leave_what_each_leaves_alone(tmp_path: Path, arm: str) -> N
         assert_alike(tmp_path / "fused" / order.folder.name, order.folder)
 
 
+def test_local_layers_and_ten_views(tmp_path: Path) -> None:
+    net = {"name": "11pct", "image_size": 7, "channels": 1, "width": 0.25, "learning_rate": 1e-3}
+    changes = {
+        "model": {"class_path": "ablations.nets.CudaConvnet", "init_args": net},
+        "data": {"init_args": {"crop": 7, "ten_crop": True, "flip": True}},
+    }
+    outcomes = run_fused(orders(tmp_path / "fused", **changes))
+    assert [each.alone for each in outcomes] == [""] * 3
+    order = orders(tmp_path / "alone", **changes)[1]
+    run_trial(order)
+    assert_alike(tmp_path / "fused" / order.folder.name, order.folder)
+
+
 def test_arms_that_differ_in_values_leave_what_each_leaves_alone(tmp_path: Path) -> None:
     arms = ["full", "activation=tanh", "lrn=off", "pooling=plain", "dropout=off"]
     given, alone = (
@@ -128,7 +141,6 @@ def test_a_seed_whose_loss_is_not_finite_is_trained_alone(
     [
         ({"trainer": {"gradient_clip_val": 1.0}}, "trainer.gradient_clip_val is 1.0"),
         ({"model": {"init_args": {"schedule": "plateau"}}}, "a plateau lowers"),
-        ({"data": {"init_args": {"crop": 6, "ten_crop": True}}}, "ten views"),
         ({"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}}, "optimizer"),
         (
             {"trainer": {"callbacks": [{"class_path": "ablations.nets.timing.StepTime"}]}},
