@@ -252,7 +252,7 @@ class _Dropouts(nn.Module):
             return x * (1 - probability)
         draws = [d.draws(one, self.step) for d, one in zip(self.dropouts, shares, strict=True)]
         joined = torch.stack(draws) if x.ndim == 3 else torch.cat(draws, 1)
-        return x * (joined >= probability)
+        return x * joined.ge_(probability).to(x.dtype)
 
 
 class _Flatten(nn.Module):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ablations.commands.fuse import pays
 from ablations.nets.classifier import Classifier
 from ablations.nets.stack import StackedClassifier
 from ablations.study import load_study
@@ -21,6 +22,7 @@ from ablations.sweep.fused import run_fused
 from ablations.sweep.job import Order
 from ablations.sweep.scheduler import order_for
 from ablations.sweep.trial import run_trial
+from ablations.workspace import Workspace
 from tests.conftest import Ablate
 from tests.sweep.conftest import order as toy_order
 from tests.toy import write_project, write_yaml
@@ -266,3 +268,40 @@ def test_seeds_whose_worker_died_are_tried_again_alone(
 def test_only_workers_on_this_machine_fuse(ablate: Ablate) -> None:
     told = ablate("run", "quickstart", "--fuse", "2", "--executor", "slurm")
     assert told.code == 2 and "--fuse: goes with --executor local" in told.errors[-1]
+
+
+@pytest.mark.parametrize("text", ["0", "two", "-1"])
+def test_what_is_no_number_of_trials(ablate: Ablate, text: str) -> None:
+    told = ablate("run", "quickstart", f"--fuse={text}")
+    assert told.code == 2 and "--fuse: expected a number from 1, or auto" in told.errors[-1]
+
+
+def test_auto_fuses_small_nets_and_goes_on_as_it_began(
+    ablate: Ablate, untracked: None, tmp_path: Path
+) -> None:
+    short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
+    arms = {"with": short, "without": {**short, "model.init_args.dropout": 0.0}}
+    write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": arms, "seeds": 3})
+    run = ("run", "fuse.yaml", "--no-report", "--workers", "1")
+    told = ablate(*run, "--fuse", "auto", "--max-trials", "2")
+    assert "training up to 6 trials as one: the nets are small" in told.out
+    told = ablate(*run, "--fuse", "auto")
+    assert "training up to 6 trials as one: as those that have ended" in told.out
+    assert ablate(*run).code == 0
+
+    (tmp_path / "more").mkdir()
+    write_yaml(tmp_path / "more" / "alone.yaml", STUDY | {"arms": arms, "seeds": 3})
+    alone = ("run", "more/alone.yaml", "--workspace", "more/runs", *run[2:])
+    ablate(*alone, "--max-trials", "1")
+    assert "training alone: as those that have ended" in ablate(*alone, "--fuse", "auto").out
+    results = [json.loads(f.read_text()) for f in tmp_path.glob("more/runs/trials/*/result.json")]
+    assert len(results) == 6 and not any("fused" in result for result in results)
+
+
+def test_auto_trains_large_nets_alone(tmp_path: Path) -> None:
+    study, workspace = load_study("quickstart"), Workspace(tmp_path)
+    arms = {arm.name: {"flops": 885_248} for arm in study.arms}
+    assert pays(study, workspace, arms)[0] == 6
+    arms["full"] = {"flops": 24_000_000}
+    assert pays(study, workspace, arms) == (1, "it pays for small nets only")
+    assert pays(study, workspace, {})[0] == 1
