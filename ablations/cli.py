@@ -190,8 +190,9 @@ def run(
     ] = None,
     per_gpu: Annotated[int, typer.Option(min=1, help="Small trials that share a GPU.")] = 1,
     fuse: Annotated[
-        int, typer.Option(min=1, metavar="K", help="Train up to K seeds of an arm as one net.")
-    ] = 1,
+        str,
+        typer.Option(metavar="K|auto", help="Train up to K trials as one net; auto: if it pays."),
+    ] = "1",
     slurm: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="An option of sbatch, such as partition=long."),
@@ -199,6 +200,7 @@ def run(
 ) -> None:
     """Train what waits and print the answer; running again goes on."""
     from ablations.commands.executor import Where
+    from ablations.commands.fuse import told_to_fuse
     from ablations.commands.options import Options, seconds, with_seeds
     from ablations.commands.run import run as sweep
 
@@ -212,7 +214,7 @@ def run(
         max_trials=max_trials,
         timeout=None if timeout is None else seconds(timeout),
         where=Where(executor, address, per_gpu, slurm or ()),
-        fuse=fuse,
+        fuse=told_to_fuse(fuse),
     )
     loaded = with_seeds(load_study(study), seeds)
     code = sweep(loaded, Workspace(workspace), _console(), options)

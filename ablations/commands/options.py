@@ -22,7 +22,7 @@ class Options:
         max_trials: Launched at most.
         timeout: Seconds without progress after which a trial's worker ends.
         where: Where trials run.
-        fuse: Seeds of an arm that are trained as one, at most.
+        fuse: Trials that are trained as one, at most; 0 for what the rehearsal decides.
     """
 
     workers: int | None = None
@@ -37,7 +37,7 @@ class Options:
     fuse: int = 1
 
     def __post_init__(self) -> None:
-        if self.fuse > 1 and self.where.kind != "local":
+        if self.fuse != 1 and self.where.kind != "local":
             raise InputError("goes with --executor local", file="--fuse")
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ablations.commands.conclude import conclude
 from ablations.commands.executor import make_executor
+from ablations.commands.fuse import pays
 from ablations.commands.options import Options
 from ablations.commands.rehearse import Rehearsing, told_by_trials
 from ablations.commands.stages import (
@@ -158,7 +159,11 @@ def _sweep(
         with _kept_in_order(workspace, parts):
             if rehearsing is not None:
                 executor = rehearsing.executor
-                sweep = Sweep(workspace, executor, console, budget, options.timeout, options.fuse)
+                fuse = options.fuse
+                if not fuse:
+                    fuse, why = pays(study, workspace, arms[study.name])
+                    say(f"training {f'up to {fuse} trials as one' if fuse > 1 else 'alone'}: {why}")
+                sweep = Sweep(workspace, executor, console, budget, options.timeout, fuse)
                 swept = sweep.swept
             if study.tune is not None:
                 stage = Tuning(study, workspace, part.ledger, part.tracker, say)

@@ -1,6 +1,5 @@
 """Loaders that yield ready batches on the device, in an order that a seed and an epoch fix."""
 
-import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -62,12 +61,6 @@ class TrainBatches:
         self._epoch = 0
         self._resumes = False
 
-    def of_seed(self, seed: int) -> "TrainBatches":
-        """The same images in the order, and with the draws, of another seed."""
-        made = copy.copy(self)
-        made._seed = seed
-        return made
-
     def set_epoch(self, epoch: int) -> None:
         """The epoch whose batches come next, where no trainer counts epochs."""
         self._epoch = epoch
@@ -121,7 +114,7 @@ class TrainBatches:
 
 
 class StackedBatches:
-    """Tuples of a training batch of each of several seeds."""
+    """Tuples of a training batch of each of several trials."""
 
     def __init__(self, batches: Sequence[TrainBatches]) -> None:
         self._batches = batches

@@ -111,7 +111,7 @@ class PackedData:
         self.classes = None if classes is None else list(classes)
         # read now: whatever is seeded during training must not move the order
         self.seed = torch.initial_seed()
-        self._stacked: tuple[int, ...] = ()
+        self._stacked: Sequence[PackedData] = ()
         self._packed: Packed | None = None
 
     @property
@@ -142,30 +142,44 @@ class PackedData:
     def stack(members: "Sequence[PackedData]") -> "PackedData":
         """A module whose training batches are tuples of a batch of each of these.
 
-        They differ in their seeds alone. Any data module may offer this, for ``ablate run --fuse``;
-        validation and test batches have to be the same for every seed.
+        They may differ in their seeds and in the augmentation of training images. Any data module
+        may offer this, for ``ablate run --fuse``; validation and test batches have to be the same
+        for all.
 
         Raises:
             ValueError: They cannot give batches together; says why.
         """
-        if members[0].ten_crop:
-            raise ValueError("each test image is seen as ten views")
         made = copy.copy(members[0])
-        made._stacked = tuple(member.seed for member in members)
+        if any(_apart_from_training(member) != _apart_from_training(made) for member in members):
+            raise ValueError("their data differ in more than augmentation")
+        made._stacked = members
         return made
 
     def train_dataloader(self) -> TrainBatches | StackedBatches:
         """Training batches; without a trainer, on the CPU."""
-        augmentation = Augmentation(
-            self._size, self.padding, self.flip, self._colour(), centred=not self.random_crop
-        )
         feed = self._feed("train", self._training_and_validation()[0])
-        made = TrainBatches(
-            feed, self.batch_size, augmentation, self.seed, self._share, self.trainer
-        )
-        if self._stacked:
-            return StackedBatches([made.of_seed(seed) for seed in self._stacked])
-        return made
+        model = self.trainer.lightning_module if self.trainer else None
+        asked: Any = getattr(model, "pca_colour", False)
+        members = self._stacked or (self,)
+        colours = asked if isinstance(asked, list) else [asked] * len(members)
+        made = [
+            TrainBatches(
+                feed,
+                self.batch_size,
+                Augmentation(
+                    self._size,
+                    own.padding,
+                    own.flip,
+                    self._colour(own.pca_formula) if own.pca_colour or colour is True else None,
+                    centred=not own.random_crop,
+                ),
+                own.seed,
+                self._share,
+                self.trainer,
+            )
+            for own, colour in zip(members, colours, strict=True)
+        ]
+        return StackedBatches(made) if self._stacked else made[0]
 
     def val_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
         """Validation batches, then those of training images; an empty list where none are held out.
@@ -236,15 +250,17 @@ class PackedData:
         trainer = self.trainer
         return Share(trainer.global_rank, trainer.world_size) if trainer else Share()
 
-    def _colour(self) -> Colour | None:
-        model = self.trainer.lightning_module if self.trainer else None
-        if self.packed.shape[2] != 3 or not (
-            self.pca_colour or getattr(model, "pca_colour", False) is True
-        ):
+    def _colour(self, formula: Formula) -> Colour | None:
+        if self.packed.shape[2] != 3:
             return None
         statistics = self.packed.statistics
         values = torch.from_numpy(statistics.colour_values)
-        return Colour.of(values, torch.from_numpy(statistics.colour_vectors), self.pca_formula)
+        return Colour.of(values, torch.from_numpy(statistics.colour_vectors), formula)
+
+
+def _apart_from_training(module: PackedData) -> list[Any]:
+    names = "path batch_size crop ten_crop validation limit classes evaluate_training resident_gib"
+    return [getattr(module, name) for name in names.split()]
 
 
 class PackedDataModule(PackedData, pytorch_lightning.LightningDataModule):

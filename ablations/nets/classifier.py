@@ -197,14 +197,15 @@ class Classifier(LightningModule):
         images, labels = batch
         if images.ndim == 4:
             logits = self._judged("test", batch, batch_idx)[1]
-            return {"probabilities": logits.softmax(1), "targets": labels}
-        views = self(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-        logits = views[:, CENTRE]
-        averaged = views.log_softmax(2).logsumexp(1) - log(images.shape[1])
-        self._add("test", logits, labels, F.cross_entropy(logits, labels), batch_idx)
-        self._add("ten", averaged, labels, F.nll_loss(averaged, labels), batch_idx)
+            return {"probabilities": logits.softmax(-1), "targets": labels}
+        views = self(images.flatten(0, 1)).unflatten(-2, images.shape[:2])
+        logits = views[..., CENTRE, :]
+        averaged = views.log_softmax(-1).logsumexp(-2) - log(images.shape[1])
+        # of log probabilities, cross entropy is the negative log likelihood
+        for key, scores in (("test", logits), ("ten", averaged)):
+            self._add(key, scores, labels, self._loss(scores, labels), batch_idx)
         return {
-            "probabilities": logits.softmax(1),
+            "probabilities": logits.softmax(-1),
             "probabilities_ten_crop": averaged.exp(),
             "targets": labels,
         }

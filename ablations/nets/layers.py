@@ -29,7 +29,8 @@ class KeyedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x * (1 - self.probability)
-        return x * (self.draws(x, self.step) >= self.probability)
+        # a mask of x's own type: bools would be converted in either pass
+        return x * self.draws(x, self.step).ge_(self.probability).to(x.dtype)
 
     def draws(self, x: Tensor, step: tuple[int, ...]) -> Tensor:
         """Uniform numbers of the shape of x; units with those below the probability are dropped."""

@@ -28,7 +28,7 @@ class Ranges:
 
     def __init__(self, network: nn.Module, count: int = 1) -> None:
         self._count = count
-        self._samples: dict[str, list[Tensor]] = {}
+        self._samples: dict[tuple[int, str], list[Tensor]] = {}
         self._hooks = [
             module.register_forward_pre_hook(partial(self._take, name.split(".")[0]))
             for name, module in network.named_modules()
@@ -36,12 +36,15 @@ class Ranges:
         ]
 
     def _take(self, name: str, module: Any, inputs: tuple[Tensor, ...]) -> None:
-        taken = self._samples.setdefault(name, [])
+        members = getattr(module, "members", range(1))
         denominators = module.denominator(inputs[0].float())
-        denominators = denominators.unflatten(1, (self._count, -1)).transpose(0, 1).flatten(1)
-        generator = torch.Generator().manual_seed(stream_seed("range", name, len(taken)))
+        denominators = denominators.unflatten(1, (len(members), -1)).transpose(0, 1).flatten(1)
+        batch = len(self._samples.get((members[0], name), ()))
+        generator = torch.Generator().manual_seed(stream_seed("range", name, batch))
         places = torch.randint(denominators.shape[1], (SAMPLE,), generator=generator)
-        taken.append(denominators[:, places.to(denominators.device)].cpu())
+        taken = denominators[:, places.to(denominators.device)].cpu()
+        for k, own in zip(members, taken, strict=True):
+            self._samples.setdefault((k, name), []).append(own)
 
     def closed(self) -> dict[str, float]:
         """``lrn/NAME_low`` and ``lrn/NAME_high`` of each layer that was run, and an end to it.
@@ -51,9 +54,8 @@ class Ranges:
         for hook in self._hooks:
             hook.remove()
         found: dict[str, float] = {}
-        for name, samples in self._samples.items():
-            for k, own in enumerate(torch.cat(samples, 1)):
-                low, high = own.quantile(torch.tensor([0.05, 0.95])).tolist()
-                begin = f"{k}/lrn/{name}" if self._count > 1 else f"lrn/{name}"
-                found |= {f"{begin}_low": low, f"{begin}_high": high}
+        for (k, name), samples in self._samples.items():
+            low, high = torch.cat(samples).quantile(torch.tensor([0.05, 0.95])).tolist()
+            begin = f"{k}/lrn/{name}" if self._count > 1 else f"lrn/{name}"
+            found |= {f"{begin}_low": low, f"{begin}_high": high}
         return found

@@ -1,9 +1,10 @@
-"""Several seeds of an arm as one training, where module and data module can be stacked.
+"""Several trials as one training, where module and data module can be stacked.
 
 A module offers it by ``stack(members)``: one module that trains all of them, which logs ``k/NAME``
 for what the k-th would log as NAME, and whose ``test_step`` returns a list of what each would. A
 data module offers it by a ``stack(members)`` of its own. Either raises ValueError where it cannot.
-What cannot be trained together is trained one by one, and so is a seed whose loss was not finite.
+Members are of one arm, or of several: what cannot be trained together is tried arm by arm, then one
+by one, and so is a trial whose loss was not finite.
 """
 
 import importlib
@@ -14,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import yaml
@@ -48,14 +50,14 @@ class _Alone(Exception):
 
 
 def run_fused(orders: Sequence[Order]) -> list[Outcome]:
-    """Train orders that differ in their seeds alone; their results are written when all have ended.
+    """Train orders together, those of an arm in a row; results are written when all have ended.
 
     No checkpoint is kept: a worker that dies has lost the attempt.
     """
     started = time.time()
     first = orders[0].folder
     together: dict[str, Outcome] = {}
-    why = "its loss was not finite"
+    why = ""
     try:
         for order in orders:
             order.folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,19 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
         if not out_of_space(full):
             raise
         return [Outcome(order.trial, "no space", str(full)) for order in orders]
-    return [together.get(order.trial) or replace(run_trial(order), alone=why) for order in orders]
+    arms = [list(each) for _, each in groupby(orders, lambda order: order.recipe.arm)]
+    if why and 1 < len(arms) < len(orders):
+        return [outcome for arm in arms for outcome in _of_arm(arm, why)]
+    why = why or "its loss was not finite"
+    return [together.get(order.trial) or _alone(order, why) for order in orders]
+
+
+def _of_arm(orders: Sequence[Order], why: str) -> list[Outcome]:
+    return run_fused(orders) if len(orders) > 1 else [_alone(orders[0], why)]
+
+
+def _alone(order: Order, why: str) -> Outcome:
+    return replace(run_trial(order), alone=why)
 
 
 def _train(
@@ -98,6 +112,8 @@ def _train(
     for order in orders:
         built.append(build(order.recipe, order.seed, options))
         _check(order, built[-1])
+        if _shared(order, built[-1]) != _shared(first, built[0]):
+            raise _Alone("their trainers differ")
     try:
         model = built[0].model.stack([each.model for each in built])
         data = built[0].data.stack([each.data for each in built])
@@ -154,6 +170,11 @@ def _check(order: Order, built: Built) -> None:
     for key, allowed in _ALLOWED.items():
         if key in trainer and trainer[key] not in allowed:
             raise _Alone(f"trainer.{key} is {trainer[key]}")
+
+
+def _shared(order: Order, built: Built) -> list[Any]:
+    own = {key: v for key, v in built.config["trainer"].items() if key != "default_root_dir"}
+    return [own, order.threads, built.namespace]
 
 
 def _shares(metrics: Mapping[str, Any], count: int) -> list[dict[str, Any]]:

@@ -157,7 +157,7 @@ class Sweep:
         console: For the display.
         budget: Of all that this sweep runs.
         timeout: Seconds without progress after which a trial's worker ends.
-        fuse: Seeds of an arm that are trained as one, at most.
+        fuse: Trials that are trained as one, at most.
     """
 
     def __init__(

@@ -66,6 +66,7 @@ class Seeds:
         self._open: set[str] = set()
         self._ended: set[str] = set()
         self._asked = False
+        self._told = {part.study.name: workspace.arms(part.study.name) for part in parts}
         self._mirrored = time.monotonic()
 
     def take(self) -> Trial | None:
@@ -79,19 +80,38 @@ class Seeds:
         return trial
 
     def others(self, trial: Trial, most: int) -> list[Trial]:
-        """Waiting trials of the same arm that nothing was begun of, in their order."""
+        """Waiting trials of the same arm, then of arms alike; nothing was begun of them."""
         part, own = self._serves[trial.id][0]
         if own.arm in part.study.sources:
             return []
+        kind, arm = self._kind(trial.id), self._arm(trial.id)
+        alike = [other for other in self._queue if self._kind(other.id) == kind]
+        alike.sort(key=lambda other: (self._arm(other.id) != arm, self._arm(other.id)))
         found: list[Trial] = []
-        for other in self._queue:
+        for other in alike:
             begun = (self.workspace.trial_folder(other.id) / "checkpoint.ckpt").exists()
-            if self._arm(other.id) == self._arm(trial.id) and not begun and len(found) < most:
+            if not begun and len(found) < most:
                 found.append(other)
         for other in found:
             self._queue.remove(other)
             self._open.add(other.id)
         return found
+
+    def _kind(self, key: str) -> tuple[Any, ...]:
+        """The same for arms that may fit into one stack.
+
+        They have as many parameters, and only settings of the modules that differ.
+        """
+        part, trial = self._serves[key][0]
+        told = self._told[part.study.name].get(trial.arm)
+        if told is None:
+            return part.study.name, trial.arm
+        other = {
+            name: values
+            for name, values in told["changes"].items()
+            if not name.startswith(("model.", "data.")) or name.endswith("class_path")
+        }
+        return part.study.name, told["parameters"], str(other)
 
     def _look(self) -> None:
         if self._asked and all(part.study.plan is None for part in self.parts):

@@ -233,6 +233,24 @@ def test_colour_is_asked_for_by_the_data_or_by_the_model(coloured: str) -> None:
     assert torch.equal(first_images(plain, model), first_images(asked))
 
 
+def test_stacked_modules_give_what_each_gives_alone(coloured: str) -> None:
+    members = []
+    for seed, own in enumerate([{}, {"pca_colour": True}, {"flip": True, "padding": 2}, {}]):
+        torch.manual_seed(seed)
+        members.append(PackedDataModule(coloured, **own))  # type: ignore[arg-type]
+    together = PackedDataModule.stack(members)
+    models = [Model(), Model(), Model(), Model()]
+    models[3].pca_colour = True  # type: ignore[assignment]
+    together.trainer = pl.Trainer(**QUIET)
+    together.trainer.strategy._lightning_module = stack = Model()
+    stack.pca_colour = [False, False, False, True]  # type: ignore[assignment]
+    batch = next(iter(together.train_dataloader()))
+    for member, model, (images, _) in zip(members, models, batch, strict=True):
+        assert torch.equal(images, first_images(member, model))
+    with pytest.raises(ValueError, match="more than augmentation"):
+        PackedDataModule.stack([digits(), digits(batch_size=7)])
+
+
 def test_colour_leaves_greyscale_and_held_out_images_alone(coloured: str) -> None:
     assert torch.equal(first_images(digits(pca_colour=True)), first_images(digits()))
     for plain, asked in zip(

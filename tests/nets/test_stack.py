@@ -7,15 +7,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablations.nets import AlexNet, CudaConvnet
+from ablations.nets import AlexNet
 from ablations.nets.classifier import Classifier
-from ablations.nets.stack import StackedClassifier, stacked
+from ablations.nets.ranges import Ranges
+from ablations.nets.stack import StackedClassifier
 
-NETS: dict[str, dict[str, Any]] = {
-    "two columns": {},
-    "independent columns": {"connectivity": "independent", "channels_last": True},
-    "dense": {"connectivity": "dense", "channels_last": True},
-    "contrast": {"lrn": "contrast"},
+# what each of three nets is made with
+NETS: dict[str, list[dict[str, Any]]] = {
+    "two columns": [{}] * 3,
+    "independent columns": [{"connectivity": "independent", "channels_last": True}] * 3,
+    "dense": [{"connectivity": "dense", "channels_last": True}] * 3,
+    "contrast": [{"lrn": "contrast"}] * 3,
+    "dropout": [{"dropout": 0.0}, {"dropout": 0.25}, {}],
+    "normalisation": [
+        {"lrn_constants": {"n": 3, "k": 1.0, "alpha": 1e-3, "beta": 0.5}, "channels_last": True},
+        {"lrn": False, "channels_last": True},
+        {"lrn": "contrast", "channels_last": True},
+    ],
+    "activations and pooling": [
+        {"activation": "tanh", "biases_of_one": False, "pooling": "plain"},
+        {"activation": "tanh"},
+        {"lrn": False},
+    ],
 }
 
 
@@ -51,8 +64,8 @@ def step(model: Classifier, optimizer: Any, images: Tensor, labels: Tensor, at: 
 
 
 @pytest.mark.parametrize("switches", NETS.values(), ids=NETS)
-def test_steps_are_those_of_each_alone(switches: dict[str, Any]) -> None:
-    members = [made(seed, **switches) for seed in (3, 5, 8)]
+def test_steps_are_those_of_each_alone(switches: list[dict[str, Any]]) -> None:
+    members = [made(seed, **own) for seed, own in zip((3, 5, 8), switches, strict=True)]
     together = StackedClassifier(members).double().train()
     optimizers = [optimizer_of(member) for member in members]
     optimizer = optimizer_of(together)
@@ -96,8 +109,14 @@ def test_what_cannot_be_stacked_says_why() -> None:
         Classifier.stack([made(0, schedule="plateau")])
     with pytest.raises(ValueError, match="compiled"):
         Classifier.stack([made(0, compiled="default")])
-    with pytest.raises(ValueError, match="local3 is a LocallyConnected"):
-        stacked([CudaConvnet("11pct").network] * 2)
+    with pytest.raises(ValueError, match="lrn1 is a BatchNorm2d"):
+        Classifier.stack([made(0, lrn="batch"), made(1, lrn="batch")])
+    with pytest.raises(ValueError, match="conv4 is not the same in each"):
+        Classifier.stack([made(0), made(0, without=["conv4"])])
+    with pytest.raises(ValueError, match="conv2 is not the same in each"):
+        Classifier.stack([made(0), made(0, connectivity="dense")])
+    with pytest.raises(ValueError, match="different rates"):
+        Classifier.stack([made(0), made(0, learning_rate=0.02)])
     with pytest.raises(ValueError, match="two devices"):
         Classifier.stack([made(0, columns=["cpu", "cpu"])])
 
@@ -107,3 +126,19 @@ def test_loss_of_a_stack_is_that_of_cross_entropy() -> None:
     logits, labels = torch.randn(2, 5, 10), torch.arange(5)
     expected = [F.cross_entropy(each, labels) for each in logits]
     torch.testing.assert_close(together._loss(logits, labels), torch.stack(expected))
+
+
+def test_ranges_are_those_of_each_alone() -> None:
+    members = [made(0), made(1, lrn=False), made(2, lrn_constants={"k": 3.0}), made(3)]
+    together = StackedClassifier(members).double().eval()
+    images = batches(0, 1)[0][0]
+    together.on_test_epoch_start()
+    together(images)
+    assert together._ranges is not None
+    found = together._ranges.closed()
+    expected = {}
+    for k, member in enumerate(members):
+        ranges = Ranges(member.eval().network)
+        member(images)
+        expected |= {f"{k}/{name}": value for name, value in ranges.closed().items()}
+    assert found == pytest.approx(expected, rel=1e-5) and len(found) == 18

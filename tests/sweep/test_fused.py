@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ablations.commands.fuse import pays
 from ablations.nets.classifier import Classifier
 from ablations.nets.stack import StackedClassifier
 from ablations.study import load_study
@@ -21,6 +22,7 @@ from ablations.sweep.fused import run_fused
 from ablations.sweep.job import Order
 from ablations.sweep.scheduler import order_for
 from ablations.sweep.trial import run_trial
+from ablations.workspace import Workspace
 from tests.conftest import Ablate
 from tests.sweep.conftest import order as toy_order
 from tests.toy import write_project, write_yaml
@@ -51,9 +53,9 @@ def rows_in(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def assert_alike(together: Path, alone: Path) -> None:
+def assert_alike(together: Path, alone: Path, count: int = len(SEEDS)) -> None:
     result, expected = result_in(together), result_in(alone)
-    assert result.pop("fused") == len(SEEDS)
+    assert result.pop("fused") == count
     assert result.keys() == expected.keys()
     assert result["metrics"] == pytest.approx(expected["metrics"], rel=1e-5, abs=1e-6)
     same = ("id", "seed", "status", "epochs", "steps", "parameters", "chance", "stopped_early")
@@ -84,6 +86,41 @@ def test_three_seeds_leave_what_each_leaves_alone(tmp_path: Path, arm: str) -> N
         assert_alike(tmp_path / "fused" / order.folder.name, order.folder)
 
 
+def test_local_layers_and_ten_views(tmp_path: Path) -> None:
+    net = {"name": "11pct", "image_size": 7, "channels": 1, "width": 0.25, "learning_rate": 1e-3}
+    changes = {
+        "model": {"class_path": "ablations.nets.CudaConvnet", "init_args": net},
+        "data": {"init_args": {"crop": 7, "ten_crop": True, "flip": True}},
+    }
+    outcomes = run_fused(orders(tmp_path / "fused", **changes))
+    assert [each.alone for each in outcomes] == [""] * 3
+    order = orders(tmp_path / "alone", **changes)[1]
+    run_trial(order)
+    assert_alike(tmp_path / "fused" / order.folder.name, order.folder)
+
+
+def test_arms_that_differ_in_values_leave_what_each_leaves_alone(tmp_path: Path) -> None:
+    arms = ["full", "activation=tanh", "lrn=off", "pooling=plain", "dropout=off"]
+    given, alone = (
+        [replace(orders(tmp_path / way / arm, arm)[0], seed=at) for at, arm in enumerate(arms)]
+        for way in ("fused", "alone")
+    )
+    assert [each.alone for each in run_fused(given)] == [""] * 5
+    for order, own in zip(given, alone, strict=True):
+        run_trial(own)
+        assert_alike(order.folder, own.folder, len(arms))
+
+
+def test_arms_that_do_not_fit_together_are_fused_each_by_itself(tmp_path: Path) -> None:
+    short = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
+    arms = ("full", "columns=dense", "conv4=off")
+    given = [order for arm in arms for order in orders(tmp_path / arm, arm, **short)]
+    outcomes = run_fused(given[:7])
+    assert [each.alone for each in outcomes[:6]] == [""] * 6
+    assert {result_in(order.folder)["fused"] for order in given[:6]} == {3}
+    assert outcomes[6].alone and "fused" not in result_in(given[6].folder)
+
+
 def test_a_seed_whose_loss_is_not_finite_is_trained_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +143,6 @@ def test_a_seed_whose_loss_is_not_finite_is_trained_alone(
     [
         ({"trainer": {"gradient_clip_val": 1.0}}, "trainer.gradient_clip_val is 1.0"),
         ({"model": {"init_args": {"schedule": "plateau"}}}, "a plateau lowers"),
-        ({"data": {"init_args": {"crop": 6, "ten_crop": True}}}, "ten views"),
         ({"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}}, "optimizer"),
         (
             {"trainer": {"callbacks": [{"class_path": "ablations.nets.timing.StepTime"}]}},
@@ -186,6 +222,33 @@ def test_a_sweep_hands_over_as_many_seeds_as_it_may(
     assert len(results) == 10 and sorted(r["fused"] for r in results) == [2] * 4 + [3] * 6
 
 
+def test_what_is_left_of_arms_alike_is_handed_over_together(
+    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[tuple[str, ...]] = []
+    fused_as_told = fused.run_fused
+
+    def noted(given: Sequence[Order]) -> Any:
+        handed.append(tuple(order.recipe.arm for order in given))
+        return fused_as_told(given)
+
+    monkeypatch.setattr(fused, "run_fused", noted)
+    arms: dict[str, dict[str, Any]] = {
+        "with": {},
+        "without": {"model.init_args.dropout": 0.0},
+        "dense": {"model.init_args.connectivity": "dense"},
+        "plain": {"model.init_args.pooling": "plain"},
+    }
+    short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
+    changed = {name: {**short, **arm} for name, arm in arms.items()}
+    write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": changed, "seeds": 2})
+    told = ablate("run", "fuse.yaml", "--fuse", "6", "--no-report", "--workers", "1")
+    assert told.code == 0, told
+    assert handed == [("with",) * 2 + ("plain",) * 2 + ("without",) * 2, ("dense",) * 2]
+    results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
+    assert sorted(r["fused"] for r in results) == [2] * 2 + [6] * 6
+
+
 def test_seeds_whose_worker_died_are_tried_again_alone(
     ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,3 +268,40 @@ def test_seeds_whose_worker_died_are_tried_again_alone(
 def test_only_workers_on_this_machine_fuse(ablate: Ablate) -> None:
     told = ablate("run", "quickstart", "--fuse", "2", "--executor", "slurm")
     assert told.code == 2 and "--fuse: goes with --executor local" in told.errors[-1]
+
+
+@pytest.mark.parametrize("text", ["0", "two", "-1"])
+def test_what_is_no_number_of_trials(ablate: Ablate, text: str) -> None:
+    told = ablate("run", "quickstart", f"--fuse={text}")
+    assert told.code == 2 and "--fuse: expected a number from 1, or auto" in told.errors[-1]
+
+
+def test_auto_fuses_small_nets_and_goes_on_as_it_began(
+    ablate: Ablate, untracked: None, tmp_path: Path
+) -> None:
+    short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
+    arms = {"with": short, "without": {**short, "model.init_args.dropout": 0.0}}
+    write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": arms, "seeds": 3})
+    run = ("run", "fuse.yaml", "--no-report", "--workers", "1")
+    told = ablate(*run, "--fuse", "auto", "--max-trials", "2")
+    assert "training up to 6 trials as one: the nets are small" in told.out
+    told = ablate(*run, "--fuse", "auto")
+    assert "training up to 6 trials as one: as those that have ended" in told.out
+    assert ablate(*run).code == 0
+
+    (tmp_path / "more").mkdir()
+    write_yaml(tmp_path / "more" / "alone.yaml", STUDY | {"arms": arms, "seeds": 3})
+    alone = ("run", "more/alone.yaml", "--workspace", "more/runs", *run[2:])
+    ablate(*alone, "--max-trials", "1")
+    assert "training alone: as those that have ended" in ablate(*alone, "--fuse", "auto").out
+    results = [json.loads(f.read_text()) for f in tmp_path.glob("more/runs/trials/*/result.json")]
+    assert len(results) == 6 and not any("fused" in result for result in results)
+
+
+def test_auto_trains_large_nets_alone(tmp_path: Path) -> None:
+    study, workspace = load_study("quickstart"), Workspace(tmp_path)
+    arms = {arm.name: {"flops": 885_248} for arm in study.arms}
+    assert pays(study, workspace, arms)[0] == 6
+    arms["full"] = {"flops": 24_000_000}
+    assert pays(study, workspace, arms) == (1, "it pays for small nets only")
+    assert pays(study, workspace, {})[0] == 1
