@@ -4,8 +4,8 @@
     python -m benchmarks.ways --nets alexnet-12 alexnet-16 --ways grouped
 
 All ways take turns in one process on one thread. Printed are the processor milliseconds of a step
-of K nets one by one, and for each way the median ratio to it over rounds, with the quartiles. Results
-stand in docs/performance.md.
+of K nets one by one, and for each way the median ratio to it over rounds, with the quartiles.
+Results stand in docs/performance.md.
 """
 
 import argparse
