@@ -5,14 +5,15 @@
 trains the digits base with and without normalisation, half of the trials each, by
 
 - a bare PyTorch loop in one process, on one thread;
-- `ablate run` with one worker and with two: rehearsal, Optuna's record, MLflow and table included;
+- `ablate run` with one worker, with two, and with seeds fused: rehearsal, Optuna's record, MLflow
+  and table included;
 - Hydra's multirun with its joblib launcher, and Ray Tune, both with Lightning and two workers.
 
 Each is a command in a process of its own, timed from start to end. All train the same nets on the
-same batches; the test errors are compared. Contenders take turns; printed are the medians over
-rounds with their extremes, and the same of the ratios to the loop of the same round: of the wall
-time, and of the processor time of all processes, which other work on the machine moves less (Ray's
-daemon waits for its workers unseen, so that there is none of Ray Tune).
+same batches; the test errors are compared (fused nets round otherwise). Contenders take turns;
+printed are the medians over rounds with their extremes, and the same of the ratios to the loop of
+the same round: of the wall time, and of the processor time of all processes, which other work on
+the machine moves less (Ray's daemon waits for its workers unseen, so there is none of Ray Tune).
 Results stand in docs/performance.md.
 """
 
@@ -42,6 +43,7 @@ CONTENDERS: dict[str, tuple[str, int, str]] = {
     "loop": ("loop", 1, "torch"),
     "ablate-1": ("ablate", 1, "torch"),
     "ablate-2": ("ablate", 2, "torch"),
+    "ablate-2-fused": ("ablate", 2, "torch"),
     "hydra-2": ("hydra", 2, "hydra_plugins.hydra_joblib_launcher"),
     "tune-2": ("tune", 2, "ray.tune"),
 }
@@ -49,6 +51,7 @@ LABELS = {
     "loop": "bare PyTorch loop",
     "ablate-1": "ablate run",
     "ablate-2": "ablate run",
+    "ablate-2-fused": "ablate run --fuse 8",
     "hydra-2": "Hydra, joblib launcher, Lightning",
     "tune-2": "Ray Tune, Lightning",
 }
@@ -106,6 +109,13 @@ def spent() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def reap() -> None:
+    """Wait for whatever was left behind."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
 def run(
     contender: str, spec: dict[str, Any], folder: Path
 ) -> tuple[tuple[float, float], list[float]]:
@@ -118,6 +128,7 @@ def run(
         study = write_study(spec, folder)
         command = [sys.executable, "-m", "ablations", "run", str(study), "--no-report"]
         command += ["--workers", str(workers), "--workspace", str(folder / "runs")]
+        command += ["--fuse", "8" if contender.endswith("fused") else "1"]
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     alike = {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     with (folder / "log.txt").open("w") as log:
@@ -126,9 +137,7 @@ def run(
             command, cwd=folder, env=os.environ | alike, stdout=log, stderr=log, check=False
         )
         seconds = time.perf_counter() - start
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.wait()
+        reap()
     left = "runs/trials/*/result.json" if kind == "ablate" else "* *.json"
     told = [json.loads(result.read_text()) for result in folder.glob(left)]
     errors = [result.get("metrics", result)[TEST] for result in told]
