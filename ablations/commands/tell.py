@@ -9,6 +9,7 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.table import Table
 
+from ablations.commands.remembered import remembered
 from ablations.commands.stages import planned, seeds_told, tuning, variants
 from ablations.study import Study, shipped_configs
 from ablations.study.tuning import told
@@ -58,16 +59,27 @@ def own_heading(study: Study, workspace: Workspace, console: Console) -> None:
 
 def show_tables(study: Study, workspace: Workspace, console: Console) -> None:
     """The delta table, and of a tuned study that with own settings below it."""
-    from ablations.results.tables import study_table
 
-    for mark, each in variants(study, workspace):
-        if mark:
-            own_heading(study, workspace, console)
-        show_table(study_table(each, workspace), console)
+    def made() -> str:
+        from ablations.results.tables import study_table
+
+        with console.capture() as captured:
+            for mark, each in variants(study, workspace):
+                if mark:
+                    own_heading(study, workspace, console)
+                show_table(study_table(each, workspace), console)
+        return captured.get()
+
+    form = f"{console.width} columns, {console.is_terminal}, {console.color_system}"
+    console.file.write(remembered(study, workspace, form, made))
 
 
 def render_tables(study: Study, workspace: Workspace, format: "Format") -> str:
     """The delta table in one of the formats, and of a tuned study that with own settings too."""
+    return remembered(study, workspace, format, lambda: _rendered(study, workspace, format))
+
+
+def _rendered(study: Study, workspace: Workspace, format: "Format") -> str:
     from ablations.results.formats import render
     from ablations.results.tables import study_table
 
