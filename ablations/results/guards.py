@@ -14,6 +14,8 @@ from ablations.study import Study
 # A denominator whose values differ by less than this share only divides by a constant.
 _INACTIVE = 0.02
 _LOW = "_low"
+# Arms whose parameters differ by no larger share count as equal: controls are no closer.
+_ALIKE = 0.02
 
 
 def guards(study: Study, frame: pd.DataFrame, rows: Sequence[Row]) -> Iterator[Caution]:
@@ -50,7 +52,7 @@ def _range(values: Sequence[float]) -> str:
 def _of_parameters(rows: Sequence[Row]) -> Iterator[Caution]:
     usual = rows[0].parameters
     unequal = [row for row in rows if math.isfinite(row.parameters - usual)]
-    unequal = [row for row in unequal if row.parameters != usual]
+    unequal = [row for row in unequal if abs(row.parameters - usual) > _ALIKE * usual]
     if unequal:
         each = [f"{row.arm} {100 * (row.parameters / usual - 1):+.2g}%" for row in unequal]
         told = f"Parameters differ from the {quantity(usual)} of {rows[0].arm}: {listed(each)}."

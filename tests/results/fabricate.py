@@ -57,7 +57,11 @@ def fabricate(
     arms = {}
     for i, arm in enumerate(study.arms):
         changes = {"model.init_args.switch": [0, i]} if arm.name != study.baseline else {}
-        arms[arm.name] = {"changes": changes, "parameters": 12_000 + i, "flops": 1_000_000 + i}
+        arms[arm.name] = {
+            "changes": changes,
+            "parameters": 12_000 + 600 * i,
+            "flops": 1_000_000 + i,
+        }
     write_json(workspace.study_folder(study.name) / "arms.json", arms)
     at = {seed: i for i, seed in enumerate(study.seeds)}
     for trial in trials(study):

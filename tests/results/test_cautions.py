@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ablations.results.tables import study_table
-from ablations.workspace import write_json
+from ablations.workspace import read_json, write_json
 from tests.results.fabricate import fabricate, write_study
 from tests.results.test_tables import FULL, VALUES, make
 
@@ -130,6 +130,18 @@ def test_unequal_budgets_are_marked(tmp_path):
     assert "Unequal epochs: full 5, short 4 and stopped 3 to 5." in table.notes
     assert "Trials that ended before their schedule did: stopped (3)." in table.notes
     assert told(table, "Parameters").startswith("Parameters differ from the 12.0k of full: short +")
+
+
+@pytest.mark.parametrize(("parameters", "marked"), [(12_240, False), (12_241, True)])
+def test_parameters_within_two_percent_are_equal(tmp_path, parameters, marked):
+    study = write_study(tmp_path, ["full", "off"])
+    workspace = fabricate(study, tmp_path / "runs", {"full": FULL, "off": NOISY})
+    file = workspace.study_folder(study.name) / "arms.json"
+    arms = read_json(file)
+    arms["off"]["parameters"] = parameters
+    write_json(file, arms)
+    (row,) = study_table(study, workspace).arms
+    assert ("≠ parameters" in row.marks) is marked
 
 
 @pytest.mark.parametrize(("high", "inactive"), [(1.019, True), (1.021, False)])
