@@ -3,9 +3,10 @@
     python -m benchmarks.startup --rounds 7
 
 Each command runs in a process of its own over a small finished workspace (three arms of six seeds);
-``plan`` is that of the quickstart, once whole and once less the imports of its base's own modules
-in a process of their own. The commands run in turn; printed are the medians with the quartiles of
-wall and processor time. Results stand in docs/performance.md.
+``table`` prints what it remembers, unless made anew; ``plan`` is that of the quickstart, once whole
+and once less the imports of its base's own modules in a process of their own. The commands run in
+turn; printed are the medians with the quartiles of wall and processor time. Results stand in
+docs/performance.md.
 """
 
 import argparse
@@ -27,17 +28,20 @@ COMMANDS = {
     "list": ("-m", "ablations", "list"),
     "status": ("-m", "ablations", "status", "known.yaml"),
     "table": ("-m", "ablations", "table", "known.yaml"),
+    "table, anew": ("-m", "ablations", "table", "known.yaml"),
     "plan": ("-m", "ablations", "plan", "quickstart"),
     "the base's modules": ("-c", "import ablations.nets, ablations.data.module, sklearn.datasets"),
 }
 
 
-def seconds(folder: Path, command: tuple[str, ...]) -> tuple[float, float]:
+def seconds(folder: Path, name: str) -> tuple[float, float]:
     """Wall and processor time of a process."""
+    if name == "table, anew":
+        (folder / "runs/studies/known/printed.json").unlink(missing_ok=True)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     path = str(Path(__file__).parents[1])
     subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, *COMMANDS[name]],
         cwd=folder,
         check=True,
         stdout=subprocess.DEVNULL,
@@ -60,9 +64,9 @@ def main() -> None:
         values = {arm: (20 + draws.normal(size=6)).tolist() for arm in ARMS}
         fabricate(study, folder / "runs", values)
         for name in given.only:  # warm up: compiled Python, the file cache
-            seconds(folder, COMMANDS[name])
+            seconds(folder, name)
         taken = np.array(
-            [[seconds(folder, COMMANDS[name]) for name in given.only] for _ in range(given.rounds)]
+            [[seconds(folder, name) for name in given.only] for _ in range(given.rounds)]
         )
     print(f"{'command':20} {'wall, s':>24} {'processor, s':>24}")
     for name, each in zip(given.only, taken.transpose(1, 2, 0), strict=True):
