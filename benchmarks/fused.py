@@ -23,7 +23,7 @@ from ablations.study import load_study
 from ablations.study.yamlfile import merge
 from ablations.sweep.fused import run_fused
 from ablations.sweep.job import Order, Outcome
-from ablations.sweep.scheduler import order_for
+from ablations.sweep.orders import order_for
 from ablations.sweep.trial import run_trial
 from ablations.workspace import read_json
 

@@ -33,7 +33,7 @@ class Rehearsing:
         Raises:
             InputError: The space has a key or a value that the arm does not take.
         """
-        from ablations.sweep.scheduler import rehearse_arms
+        from ablations.sweep.orders import rehearse_arms
 
         names = tuned_arms(study)
         with phase(self.console, f"rehearsing {len(names)} arms at the ends of what is tuned ..."):
@@ -54,8 +54,8 @@ class Rehearsing:
         Raises:
             InputError: An arm cannot be trained.
         """
+        from ablations.sweep.orders import rehearse_arms
         from ablations.sweep.rehearsal import changes, check_rehearsals
-        from ablations.sweep.scheduler import rehearse_arms
 
         names = [arm.name for arm in study.arms if arm.name in needed or arm.name == study.baseline]
         with phase(self.console, f"rehearsing {len(names)} arms on one batch each ..."):

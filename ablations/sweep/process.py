@@ -21,6 +21,8 @@ def keep_freed_memory() -> None:
     Left alone it gives each large block back and asks for it afresh at the next step, and a system
     takes long to clear pages: see docs/performance.md. Only glibc is told.
     """
+    if sys.platform != "linux":
+        return
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.malloc_trim(0)

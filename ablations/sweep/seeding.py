@@ -11,7 +11,7 @@ from typing import Any
 from ablations.study import Study, Trial, trials, wanted_trials
 from ablations.sweep.job import Order
 from ablations.sweep.ledger import Ledger
-from ablations.sweep.scheduler import order_for
+from ablations.sweep.orders import order_for
 from ablations.sweep.tracking import Tracker
 from ablations.workspace import State, Workspace, write_atomic
 

@@ -22,7 +22,7 @@ from ablations.study.tuning import (
 from ablations.sweep.entries import rows_of
 from ablations.sweep.job import Order
 from ablations.sweep.ledger import Ledger, Try, Tuner
-from ablations.sweep.scheduler import order_for
+from ablations.sweep.orders import order_for
 from ablations.sweep.seeding import MIRROR_SECONDS
 from ablations.sweep.tracking import Tracker
 from ablations.workspace import State, Workspace, read_json, write_json

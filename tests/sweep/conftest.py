@@ -8,7 +8,7 @@ import pytest
 
 from ablations.study import Study, load_study
 from ablations.sweep.job import Order
-from ablations.sweep.scheduler import order_for
+from ablations.sweep.orders import order_for
 from tests.toy import edit_base, module_name, write_project
 
 _UNRULY = f"""\

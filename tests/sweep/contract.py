@@ -14,7 +14,7 @@ import pytest
 from ablations.study import Study, load_study
 from ablations.sweep.executors import Executor
 from ablations.sweep.job import Job, Order
-from ablations.sweep.scheduler import rehearse_arms
+from ablations.sweep.orders import rehearse_arms
 from tests.sweep.conftest import order, write_unruly
 from tests.toy import write_project
 

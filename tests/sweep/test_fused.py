@@ -20,7 +20,7 @@ from ablations.study.yamlfile import merge
 from ablations.sweep import fused
 from ablations.sweep.fused import run_fused
 from ablations.sweep.job import Order
-from ablations.sweep.scheduler import order_for
+from ablations.sweep.orders import order_for
 from ablations.sweep.trial import run_trial
 from ablations.workspace import Workspace
 from tests.conftest import Ablate

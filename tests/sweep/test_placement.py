@@ -15,7 +15,7 @@ from ablations.sweep.executors.placement import (
     needs_of,
     visible_gpus,
 )
-from ablations.sweep.scheduler import order_for
+from ablations.sweep.orders import order_for
 from tests.toy import edit_base, write_project
 
 

@@ -16,7 +16,7 @@ from ablations.nets import AlexNet
 from ablations.study import Study, Trial, load_study, source_trial, trials
 from ablations.sweep import watch
 from ablations.sweep.job import Order
-from ablations.sweep.scheduler import order_for
+from ablations.sweep.orders import order_for
 from ablations.sweep.seeding import Part
 from ablations.sweep.sources import Sourced, has_weights, missing_sources, source_studies
 from ablations.sweep.trial import run_trial

@@ -17,7 +17,7 @@ import yaml
 
 from ablations.study import Study, load_study
 from ablations.sweep import watch
-from ablations.sweep.scheduler import order_for
+from ablations.sweep.orders import order_for
 from ablations.sweep.trial import run_trial
 from tests.sweep.conftest import order
 from tests.toy import NAMESPACES, edit_base, module_name, write_project
