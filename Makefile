@@ -12,7 +12,7 @@ help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.installed  ## Run the quickstart study, print its table, write its report
-	@$(BIN)/ablate run quickstart --fuse auto
+	@$(BIN)/ablate run quickstart --fuse auto --no-report
 	@$(BIN)/ablate report quickstart
 
 test: lint  ## Lint, types and the quick tests

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from ablations.nets import AlexNet
 from ablations.nets.norms import LocalResponseNorm
+from ablations.sweep.process import keep_freed_memory
 
 SHAPES = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}  # of AlexNet, one column
 SIZE, K, ALPHA, BETA = 5, 2.0, 1e-4, 0.75
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="both layers compiled, no net")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    keep_freed_memory()  # as workers do
     print(
         f"torch {torch.__version__}, {asked.device}, {asked.threads} threads, batch {asked.batch}"
     )

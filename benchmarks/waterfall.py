@@ -9,8 +9,9 @@ asks what each factor of a base is worth, as precisely each time, two trials at 
 - workers that stay alive from trial to trial;
 - seeds of an arm fused;
 - six to twelve seeds, until the answer is clear;
-- a fraction of the factorial design, whose every trial tells of each factor: as many seeds as give
-  a main effect the variance that twelve pairs give a delta. It supposes that factors add up.
+- in place of one factor at a time, a fraction of the factorial design, whose every trial tells of
+  each factor: as many seeds as give a main effect the variance that twelve pairs give a delta. It
+  supposes that factors add up.
 
 Each is a command of its own, timed from start to end, and they take turns. Printed are the median
 wall and processor seconds over rounds with their extremes; drawn into docs/figures. Results stand
@@ -141,7 +142,8 @@ def draw(question: str, taken: dict[str, list[tuple[float, float, int]]]) -> Fig
         axes.plot([min(walls), max(walls)], [row, row], color="#222222", linewidth=1.5)
         told = f"{middle:.0f} s, {taken[way][0][2]} trials, ÷{slowest / middle:.1f}"
         axes.text(max(walls) + 0.01 * slowest, row, told, va="center", fontsize=9)
-    axes.set_yticks(range(len(WAYS)), [f"+ {way}" if i else way for i, way in enumerate(WAYS)])
+    names = [WAYS[0], *(f"+ {way}" for way in WAYS[1:-1]), f"{WAYS[-1]} instead"]
+    axes.set_yticks(range(len(WAYS)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.32 * slowest)
     axes.set_xlabel(f"seconds to the table, {BASES[question]}: median and extremes")

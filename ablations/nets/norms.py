@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 _Window = tuple[int, bool]
 """How wide the window is, and whether it is a square within a map or across channels."""
@@ -173,7 +174,8 @@ def _window_sums(x: Tensor, below: int, above: int) -> Tensor:
         return sum(shifts[1:], shifts[0])
     rows = x.movedim((1, 2), (-2, -1))
     short = channels <= _SHORT and x.device.type == "cpu" and not x.requires_grad
-    if short and rows.is_contiguous():
+    # a product would be counted among the FLOPs of a net, and on a GPU there is none
+    if short and rows.is_contiguous() and not is_in_torch_dispatch_mode():
         band = torch.ones(channels, channels, dtype=x.dtype).triu_(-above).tril_(below)
         product = torch.empty_like(rows)
         # autocast lets a product alone that is written where it is told to

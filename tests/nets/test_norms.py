@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from ablations.nets.build import build
 from ablations.nets.norms import ContrastNorm, LocalResponseNorm, WithinMapNorm, _slices
@@ -248,3 +249,11 @@ def test_constants_of_the_paper_do_nothing_to_inputs_of_unit_variance():
     assert unit.min() > 1.681
     assert unit.max() < 1.685  # 2 ** 0.75 = 1.682
     assert pixels.quantile(0.95) / pixels.quantile(0.05) > 1.5
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_no_flops_are_counted_whatever_the_layout(layout):
+    x = torch.randn(2, 6, 3, 3).to(memory_format=layout)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        LocalResponseNorm(5, 1, 0.3, 0.75, 2)(x)
+    assert counter.get_total_flops() == 0
