@@ -16,6 +16,7 @@ import yaml
 from ablations.study import Arm, InputError, Study
 from ablations.study.yamlfile import merge
 from ablations.sweep.complaints import check_shape, explain, import_class, place
+from ablations.sweep.parsed import parsed, parsing_cli
 
 NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
 # Keys of a configuration saved by one subcommand, which a parser without subcommands refuses.
@@ -89,15 +90,20 @@ def build(recipe: Recipe, seed: int, trainer_options: Mapping[str, Any]) -> Buil
     base, notes = _cleaned(dict(recipe.base))
     merged = merge(base, dict(recipe.overrides))
     check_shape(recipe, merged)
-    if recipe.cli is None:
+    known = parsed(recipe)
+    if known is None and recipe.cli is None:
         namespace, base = _one_namespace(recipe, base, merged)
-        construct = _plain_cli(namespace)
-    else:
+        construct = parsing_cli(namespace, recipe)
+    elif known is None:
         construct = _project_cli(recipe)
     layers = [base, dict(recipe.overrides), {"seed_everything": seed}]
     begun: list[Any] = []
     try:
         with _intercepted(layers, trainer_options, begun):
+            if known is not None:
+                begun.append(known.cli)
+                known.make(seed)
+                raise _Captured
             construct()
     except _Captured:
         pass
@@ -112,10 +118,15 @@ def build(recipe: Recipe, seed: int, trainer_options: Mapping[str, Any]) -> Buil
             f"{recipe.cli} ended without building a LightningCLI", file=recipe.study_file, key="cli"
         )
     cli = begun[-1]
-    text = cli.parser.dump(cli.config, skip_none=False)
-    return Built(
-        cli.trainer, cli.model, cli.datamodule, yaml.safe_load(text), _namespace(cli.model), notes
-    )
+    known = parsed(recipe)
+    if known is None:
+        config = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
+    else:
+        config = known.resolved(seed)
+    built = Built(cli.trainer, cli.model, cli.datamodule, config, _namespace(cli.model), notes)
+    if known is not None:
+        known.forget_made()
+    return built
 
 
 def _root(error: BaseException) -> BaseException:
@@ -173,15 +184,6 @@ def _namespace(thing: Any) -> str:
             if parent.__module__.startswith(f"{namespace}."):
                 return namespace
     return NAMESPACES[0]
-
-
-def _plain_cli(namespace: str) -> Callable[[], Any]:
-    cli = importlib.import_module(f"{namespace}.cli").LightningCLI
-
-    def construct() -> Any:
-        return cli(subclass_mode_model=True, subclass_mode_data=True)
-
-    return construct
 
 
 def _project_cli(recipe: Recipe) -> Callable[[], Any]:

@@ -1,7 +1,9 @@
 """A base and an arm become trainer, model and data, as the project's own LightningCLI would."""
 
+import gc
 import importlib
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +83,51 @@ def test_seeds_decide_the_initial_weights(toy: Study) -> None:
 def optimizer(made: Built) -> dict[str, Any]:
     config: dict[str, Any] = made.config["optimizer"]
     return config
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_an_arm_is_parsed_once_in_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str
+) -> None:
+    study = with_arm(tmp_path, {f"{ARGS}.hidden": 5}, namespace)
+    cli = importlib.import_module(f"{namespace}.cli").LightningCLI
+    parse, parsings = cli.parse_arguments, []
+
+    def counted(*arguments: Any) -> None:
+        parsings.append(arguments)
+        parse(*arguments)
+
+    monkeypatch.setattr(cli, "parse_arguments", counted)
+    made = [built(study, "x", seed) for seed in (3, 4, 3)]
+    assert len(parsings) == 1
+    full = built(study, "full", 3)
+    assert len(parsings) == 2
+    assert full.model.net[0].weight.shape == (16, 2)
+    assert [each.config["seed_everything"] for each in made] == [3, 4, 3]
+    assert made[0].config == made[2].config
+    assert made[0].model.hparams == made[2].model.hparams
+    assert len({id(thing) for each in made for thing in (each.model, each.data, each.trainer)}) == 9
+    weights = [each.model.net[0].weight for each in made]
+    assert torch.equal(weights[0], weights[2])
+    assert not torch.equal(weights[0], weights[1])
+
+    # as parsed anew
+    recipe = Recipe.of(study, study.arm("x"))
+    elsewhere = build(replace(recipe, import_paths=(*recipe.import_paths, "")), 3, {})
+    assert len(parsings) == 3
+    assert elsewhere.config == made[0].config
+    assert elsewhere.model.hparams == made[0].model.hparams
+    assert torch.equal(elsewhere.model.net[0].weight, weights[0])
+
+    longer = replace(recipe, overrides={**recipe.overrides, "trainer": {"max_epochs": 7}})
+    assert build(longer, 3, {}).trainer.max_epochs == 7
+    assert len(parsings) == 4
+
+
+def test_a_parsed_arm_keeps_nothing_that_was_made_of_it(toy: Study) -> None:
+    made = [weakref.ref(built(toy, seed=seed).model) for seed in (0, 1)]
+    gc.collect()
+    assert [each() for each in made] == [None, None]
 
 
 def test_another_class_keeps_the_arguments_that_fit(tmp_path: Path) -> None:
