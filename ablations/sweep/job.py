@@ -80,7 +80,7 @@ class Rehearsal:
         flops: Of one example's forward pass, 2 per multiply-accumulate; None where unknown.
         layers: A row for each layer, where the module tells them (see rehearsal.LAYER_COLUMNS).
         error: Why the arm cannot be trained.
-        seconds: What a whole trial may take at most, going by the first batch; None: unknown.
+        seconds: What a whole trial may take, going by one batch; None: unknown.
     """
 
     arm: str

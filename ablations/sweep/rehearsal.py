@@ -92,8 +92,9 @@ def _layers(model: Any) -> tuple[dict[str, Any], ...]:
 
 def _rehearse(order: Order, folder: Path) -> Rehearsal:
     reset_torch(order.threads)
-    options = {"default_root_dir": str(folder), "fast_dev_run": 1, "devices": order.devices}
+    options = {"default_root_dir": str(folder), "fast_dev_run": 2, "devices": order.devices}
     built = build(afresh(order.recipe), order.seed, options)
+    built.trainer.limit_val_batches = built.trainer.limit_test_batches = 1
     clock = _Clock()
     built.trainer.callbacks.append(_as_callback(clock, built.namespace))
     metrics = MetricsFile(folder / "metrics.csv")
@@ -123,7 +124,13 @@ def _rehearse(order: Order, folder: Path) -> Rehearsal:
 
 
 class _Clock:
-    """Takes the time of the first training batch, and counts how many a training has."""
+    """Takes the time of a training batch, and counts how many a training has.
+
+    Of two, since the first waits for all that is made when it is first used; where that one took
+    long already, it is the only one.
+    """
+
+    LONG = 1.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +139,7 @@ class _Clock:
         self.batches = -1
 
     def whole(self, trainer: Mapping[str, Any]) -> float | None:
-        """Seconds of a whole training at most: its first batch is slower than the rest."""
+        """Seconds of a whole training, going by the batch that was timed last."""
         counts = [self.batches * (trainer.get("max_epochs") or -1), trainer.get("max_steps") or -1]
         known = [count for count in counts if count > 0]
         return min(known) * self.batch if known and self.batch is not None else None
@@ -146,6 +153,8 @@ class _Clock:
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Stop."""
         self.batch = time.monotonic() - self.started
+        if self.batch > self.LONG:
+            trainer.should_stop = True
         with suppress(TypeError, NotImplementedError):
             self.batches = len(trainer.train_dataloader)
 
@@ -179,6 +188,8 @@ class _StepCounter:
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Start counting."""
+        if batch_idx:
+            return
         self.size = batch_size(batch)
         self.stack.enter_context(counter := FlopCounterMode(display=False))
         self.mode = counter

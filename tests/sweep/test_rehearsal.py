@@ -4,11 +4,13 @@ import datetime
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ablations.study import InputError, Study, load_study
+from ablations.sweep import rehearsal
 from ablations.sweep.rehearsal import (
     changes,
     check_differences,
@@ -38,6 +40,21 @@ def test_a_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace:
     assert changes(rehearsed["no-bias"].config, baseline) == {"model.init_args.bias": [True, False]}
     assert changes(baseline, baseline) == {}
     assert {path.name for path in tmp_path.iterdir()} == {"project"}
+
+
+@pytest.mark.parametrize(("taken", "seconds"), [([0.5, 0.01], 0.12), ([2.0], 24.0)])
+def test_a_trial_is_judged_by_a_batch_that_is_warm(
+    toy: Study, monkeypatch: pytest.MonkeyPatch, taken: list[float], seconds: float
+) -> None:
+    """Of 3 epochs of 4 batches; a second batch only where the first was short."""
+    ticks = iter([tick for batch in taken for tick in (10.0, 10.0 + batch)])
+    monkeypatch.setattr(rehearsal, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    rehearsed = rehearse(order(toy, Path()))
+    assert rehearsed.error is None
+    assert rehearsed.logged == _LOGGED
+    assert rehearsed.flops == 128
+    assert rehearsed.seconds == pytest.approx(seconds)
+    assert next(ticks, None) is None
 
 
 def test_an_arm_is_inspected_without_training(toy: Study, tmp_path: Path) -> None:
