@@ -13,16 +13,17 @@ PACKAGE = ROOT / "ablations"
 
 # What a room may import of ours, beside itself.
 KNOWS: dict[str, set[str]] = {
+    "leaving": set(),
     "seeds": set(),
     "study": set(),
     "workspace": {"study"},
-    "sweep": {"study", "workspace", "seeds"},
+    "sweep": {"study", "workspace", "seeds", "leaving"},
     "results": {"study", "workspace"},
     "nets": {"data", "seeds"},
     "data": {"nets", "seeds"},
     "commands": {"study", "workspace", "seeds", "sweep", "results", "nets", "data"},
     "cli": {"study", "workspace", "seeds", "sweep", "results", "nets", "data", "commands"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "leaving"},
     "analysis": {"study", "workspace", "results", "nets", "data"},
 }
 # Rooms that read and plan without the heavy libraries: all that they may import of others.

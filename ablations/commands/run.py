@@ -125,6 +125,9 @@ def _import_libraries() -> None:
     import ablations.sweep.tracking
 
     ablations.sweep.tracking.preload()
+    import ablations.results.export
+    import ablations.results.forest
+    import ablations.results.tables
 
 
 def _sweep(

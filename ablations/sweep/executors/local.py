@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any
 
+from ablations.leaving import leave_quickly
 from ablations.sweep.executors import Answer, run_job
 from ablations.sweep.executors.placement import Slot
 from ablations.sweep.job import Job
@@ -98,6 +99,7 @@ def _pool(slot: Slot) -> ProcessPoolExecutor:
 
 
 def _start_worker(slot: Slot) -> None:
+    leave_quickly()(0)
     for ignored in (signal.SIGINT, *slot.ignores):
         signal.signal(ignored, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
