@@ -54,8 +54,8 @@ def is_at_chance(error: float, chance: float, examples: int) -> bool:
 
     Args:
         error: In percent, over the training set.
-        chance: Error in percent of always answering the most frequent class: 90 for ten equal
-            classes.
+        chance: Error in percent of guessing among equally frequent classes: 90 for ten. Where they
+            are not, a net that only answers the most frequent one may be below it.
         examples: In the training set.
     """
     share = chance / 100

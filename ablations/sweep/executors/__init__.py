@@ -1,4 +1,4 @@
-"""Where jobs run. An executor is whatever has ``capacity``, ``submit(job) -> Future``, ``stop``."""
+"""Where jobs run. One has ``capacity``, ``abreast``, ``submit(job) -> Future``, ``stop``."""
 
 from concurrent.futures import Future
 from typing import Protocol
