@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablations.results.figures import FAINT, INK, PALETTE, style
+from ablations.results.forest import reach
 from ablations.results.numbers import fixed, quantity
 from ablations.results.paper import Answered, answered, delta_and_interval, studies_in
 from ablations.results.rows import Row
@@ -127,6 +128,8 @@ def figure(main: Answered, found: Sequence[Removal]) -> Figure:
                 _mark(axes, each.control, y + 0.2, PALETTE[1], "o")
         axes.set_ylim(len(found) - 0.4, -0.6)
         axes.set_yticks(range(len(found)), [f"without {each.layers}" for each in found])
+        rows = [row for each in found for row in (each.removed, each.control) if row is not None]
+        axes.set_xlim(*reach(rows, ()))
         whole = f"against all layers ({quantity(base.parameters)} parameters)"
         axes.set_xlabel(f"change of {base.metric.name} {whole}")
         for side in ("top", "right", "left"):

@@ -1,6 +1,7 @@
 """Each arm's delta with its interval, the seeds' own differences and the paper's figure."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import seaborn as sns
@@ -93,12 +94,22 @@ def _forest_row(axes: Axes, row: Row, y: int, colour: str, digits: int) -> None:
 
 
 def _reach(table: DeltaTable) -> tuple[float, float]:
-    # The interval of two pairs is so wide that it would hide all else: it may leave the axis.
-    shown = [0.0, -(table.margin or 0.0), table.margin or 0.0]
+    also = [-(table.margin or 0.0), table.margin or 0.0]
     for row in table.arms:
         claimed = row.claim and row.claim.delta_for(row.metric)
-        ends = row.delta.interval if row.pairs >= MIN_PAIRS_FOR_VERDICT else ()
-        shown += [*row.delta.differences, *ends, *([claimed.number] if claimed else [])]
+        also += [*row.delta.differences, *([claimed.number] if claimed else [])]
+    return reach(table.arms, also)
+
+
+def reach(rows: Iterable[Row], also: Iterable[float]) -> tuple[float, float]:
+    """Ends of an axis that shows zero, every mean and other numbers.
+
+    The interval of two pairs is so wide that it would hide all else: it may leave the axis.
+    """
+    shown = [0.0, *also]
+    for row in rows:
+        shown += [row.delta.mean] if row.pairs else []
+        shown += row.delta.interval if row.pairs >= MIN_PAIRS_FOR_VERDICT else ()
     low, high = np.nanmin(shown), np.nanmax(shown)
     room = 0.05 * (high - low) or 1.0
     return float(min(low - room, -0.2 * high)), float(max(high + room, -0.2 * low))

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablations.results.figures import FAINT, INK, PALETTE, style
+from ablations.results.forest import reach
 from ablations.results.fragments import deltas_html
 from ablations.results.notebook import notebook_of, write_notebook
 from ablations.results.paper import (
@@ -179,6 +180,13 @@ def claims_figure(rows: Sequence[ClaimRow]) -> Figure | None:
         names = [f"{e.answer.study.name}: {e.row.arm}" for e in drawn if e.answer and e.row]
         axes.set_yticks(range(len(drawn)), names)
         axes.set_ylim(len(drawn) - 0.4, -0.6)
+        claimed = [
+            found.number
+            for each in drawn
+            for claim in (each.claim, *each.beside)
+            if each.row and (found := claim.delta_for(each.row.metric))
+        ]
+        axes.set_xlim(*reach([each.row for each in drawn if each.row], claimed))
         axes.set_xlabel("error without the component - error with it (percentage points)")
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)

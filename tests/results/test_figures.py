@@ -2,11 +2,13 @@ import matplotlib
 import numpy as np
 import pytest
 
-from ablations.results import figures
+from ablations.results import figures, paper
 from ablations.results.forest import forest_plot
 from ablations.results.frame import curves, trial_frame
 from ablations.results.learning import learning_curves
+from ablations.results.overview import claims_figure
 from ablations.results.tables import study_table
+from analysis import depth
 from tests.results.fabricate import fabricate, write_study
 
 
@@ -96,6 +98,25 @@ def test_an_arm_without_a_pair_has_its_row(tmp_path):
     figure = forest_plot(table, figures.arm_colours(study))
     assert any("no pairs" in text for text in texts(figure))
     assert figures.png(figure).startswith(b"\x89PNG")
+
+
+def test_an_interval_of_two_pairs_may_leave_every_axis(tmp_path):
+    named = {"off": "alexnet#lrn", "on": "alexnet#two-gpu"}
+    study = write_study(tmp_path, ["full", "off", "on"], claims=named)
+    values = {"full": [30.0, 30.2, 30.1], "off": [31.0, 31.3, 31.2], "on": [31.0, 36.0, "diverged"]}
+    workspace = fabricate(study, tmp_path / "runs", values)
+    answer = paper.answered(study, workspace)
+    _, off, on = answer.table.rows
+    assert on.delta.interval[0] < -20 < 20 < on.delta.interval[1]
+    drawn = [
+        forest_plot(answer.table, figures.arm_colours(study)),
+        claims_figure(paper.claim_rows([answer])),
+        depth.figure(answer, [depth.Removal("one", off, None), depth.Removal("both", off, on)]),
+    ]
+    for figure in drawn:
+        low, high = figure.axes[0].get_xlim()
+        assert -20 < low < 0 < on.delta.mean < high < 20
+        assert low < off.delta.interval[0] < off.delta.interval[1] < high
 
 
 def test_names_are_not_read_as_mathematics(tmp_path):
