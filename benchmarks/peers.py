@@ -8,6 +8,8 @@ seeds, the epochs, the workers, and the folder in which each training leaves its
 
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +90,20 @@ def lightning(spec: dict[str, Any], arm: str, seed: int) -> float:
 
 
 def loop(spec: dict[str, Any], _: Path) -> None:
+    """All trainings in one process, or one by one to so many as there are workers."""
+    trainings = [(spec, arm, seed) for seed in spec["seeds"] for arm in spec["arms"]]
+    if spec["workers"] == 1:
+        for training in trainings:
+            one(*training)
+        return
+    with ProcessPoolExecutor(spec["workers"], get_context("spawn")) as pool:
+        for done in [pool.submit(one, *training) for training in trainings]:
+            done.result()
+
+
+def one(spec: dict[str, Any], arm: str, seed: int) -> None:
     torch.set_num_threads(1)
-    for arm in spec["arms"]:
-        for seed in spec["seeds"]:
-            leave(spec, arm, seed, bare(spec, arm, seed))
+    leave(spec, arm, seed, bare(spec, arm, seed))
 
 
 def hydra(spec: dict[str, Any], file: Path) -> None:

@@ -4,7 +4,8 @@
 
 trains the digits base with and without normalisation, half of the trials each, by
 
-- a bare PyTorch loop in one process, on one thread;
+- a bare PyTorch loop in one process, on one thread, and the same dealt out to two processes, which
+  is what two cores of the machine can give;
 - `ablate run` with one worker, with two, and with seeds fused: rehearsal, Optuna's record, MLflow
   and table included;
 - Hydra's multirun with its joblib launcher, and Ray Tune, both with Lightning and two workers.
@@ -41,6 +42,7 @@ ROOT = Path(__file__).parents[1]
 # Command, workers, and the module without which it cannot run.
 CONTENDERS: dict[str, tuple[str, int, str]] = {
     "loop": ("loop", 1, "torch"),
+    "loop-2": ("loop", 2, "torch"),
     "ablate-1": ("ablate", 1, "torch"),
     "ablate-2": ("ablate", 2, "torch"),
     "ablate-2-fused": ("ablate", 2, "torch"),
@@ -49,6 +51,7 @@ CONTENDERS: dict[str, tuple[str, int, str]] = {
 }
 LABELS = {
     "loop": "bare PyTorch loop",
+    "loop-2": "bare PyTorch loop, in two processes",
     "ablate-1": "ablate run",
     "ablate-2": "ablate run",
     "ablate-2-fused": "ablate run --fuse 8",

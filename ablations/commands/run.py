@@ -85,6 +85,7 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
             needed = {trial.arm for trial in first.trials}
             arms[first.study.name] = rehearsing.learn(first.study, needed)
         ready.join()
+        threading.Thread(target=_import_results, daemon=True).start()
         return _sweep(study, workspace, console, rehearsing, arms, options, started)
     except KeyboardInterrupt:
         console.print("interrupted before anything was trained", highlight=False)
@@ -125,9 +126,13 @@ def _import_libraries() -> None:
     import ablations.sweep.tracking
 
     ablations.sweep.tracking.preload()
+
+
+def _import_results() -> None:
+    """Import what the table and its figure need while trials train."""
     import ablations.results.export
     import ablations.results.forest
-    import ablations.results.tables
+    import ablations.results.tables  # noqa: F401
 
 
 def _sweep(
