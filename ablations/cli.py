@@ -292,10 +292,6 @@ def report(
     ] = False,
 ) -> None:
     """Write the executed notebook and one HTML page that needs no network."""
-    from ablations.commands.stages import variants
-    from ablations.results.index import write_folder
-    from ablations.results.notebook import write_report
-    from ablations.results.overview import write_overview
     from ablations.sweep.progress import phase
 
     console = _console()
@@ -304,11 +300,19 @@ def report(
     if each and not every:
         raise InputError("goes with --all", file="--each")
     with phase(console, "writing the report ..."):
+        # What reports one study needs no pandas here: its notebook runs in a process of its own.
         if each:
+            from ablations.results.index import write_folder
+
             written = write_folder(Workspace(workspace), out)
         elif study is None:
+            from ablations.results.overview import write_overview
+
             written = list(write_overview(Workspace(workspace), out))
         else:
+            from ablations.commands.stages import variants
+            from ablations.results.notebook import write_report
+
             loaded, place = _recorded(study, workspace)
             reports = (write_report(one, place, out) for _, one in variants(loaded, place))
             written = [path for paths in reports for path in paths]

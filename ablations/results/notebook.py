@@ -1,8 +1,10 @@
 """The report of a study: an executed notebook, and one HTML page that asks the network nothing."""
 
 import html
+import importlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,6 +131,7 @@ def write_notebook(
     try:
         out.mkdir(parents=True, exist_ok=True)
         notebook = made(_relative(workspace.root, out))
+        threading.Thread(target=importlib.import_module, args=("nbconvert",), daemon=True).start()
         execute(notebook, out)
         written = out / f"{name}.ipynb", out / f"{name}.html"
         write_atomic(written[0], _nbformat.writes(notebook) + "\n")
@@ -199,6 +202,8 @@ def execute(notebook: Any, folder: Path) -> None:
             timeout=1800,
             resources={"metadata": {"path": str(folder)}},
             record_timing=False,
+            # All is said by then, and a kernel takes long to take its modules apart.
+            shutdown_kernel="immediate",
         )
         client.execute(env=environment, cleanup_kc=True)
     for cell in notebook.cells:
