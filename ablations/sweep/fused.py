@@ -8,8 +8,6 @@ by one, and so is a trial whose loss was not finite.
 """
 
 import importlib
-import os
-import socket
 import time
 import traceback
 import warnings
@@ -24,7 +22,15 @@ from ablations.sweep.build import Built, build
 from ablations.sweep.job import Order, Outcome
 from ablations.sweep.process import no_longer_than, output_to
 from ablations.sweep.randomness import reset_torch
-from ablations.sweep.trial import floats, result_of, run_trial, test_examples, tests
+from ablations.sweep.trial import (
+    begin,
+    floats,
+    in_a_line,
+    result_of,
+    run_trial,
+    test_examples,
+    tests,
+)
 from ablations.sweep.watch import MetricsFile, Predictions, batch_size, make_logger
 from ablations.workspace import out_of_space, write_atomic, write_json
 
@@ -60,10 +66,7 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
     why = ""
     try:
         for order in orders:
-            order.folder.mkdir(parents=True, exist_ok=True)
-            attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
-            write_json(order.folder / "attempt.json", attempt | {"attempt": order.attempt})
-            (order.folder / "failure.json").unlink(missing_ok=True)
+            begin(order, started)
         with (
             output_to(first / "log.txt"),
             no_longer_than(orders[0].timeout, first) as progressed,
@@ -78,7 +81,7 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
                     raise
                 if type(error).__name__ == "SIGTERMException":
                     return [Outcome(order.trial, "preempted") for order in orders]
-                why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+                why = in_a_line(error)
     except OSError as full:
         if not out_of_space(full):
             raise

@@ -180,6 +180,16 @@ def test_a_fused_attempt_that_fails_is_made_up_for_alone(
     assert all("fused" not in result_in(tmp_path / str(seed)) for seed in SEEDS)
 
 
+def test_nothing_is_left_of_how_a_former_attempt_ended(tmp_path: Path) -> None:
+    given = orders(tmp_path, trainer={"max_epochs": 1, "limit_train_batches": 2})
+    for order in given:
+        order.folder.mkdir()
+        for name in ("failure.json", "hang.txt"):
+            (order.folder / name).write_text("{}")
+    run_fused(given)
+    assert not list(tmp_path.glob("*/failure.json")) + list(tmp_path.glob("*/hang.txt"))
+
+
 def test_modules_that_offer_no_stack(tmp_path: Path) -> None:
     study = load_study(write_project(tmp_path / "project"))
     given = [toy_order(study, tmp_path / str(seed), seed=seed) for seed in (0, 1)]
