@@ -259,10 +259,14 @@ def test_what_is_left_of_arms_alike_is_handed_over_together(
     assert sorted(r["fused"] for r in results) == [2] * 2 + [6] * 6
 
 
+@pytest.mark.parametrize("how", ["died", "made no progress"])
 def test_seeds_whose_worker_died_are_tried_again_alone(
-    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     def died(given: Sequence[Order]) -> Any:
+        if how != "died":
+            given[0].folder.mkdir(parents=True)
+            (given[0].folder / "hang.txt").write_text("Thread 0x1")
         raise BrokenExecutor
 
     monkeypatch.setattr(fused, "run_fused", died)
@@ -270,7 +274,7 @@ def test_seeds_whose_worker_died_are_tried_again_alone(
     arms = {"with": short, "without": {**short, "model.init_args.dropout": 0.0}}
     write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": arms, "seeds": 2})
     told = ablate("run", "fuse.yaml", "--fuse", "2", "--no-report")
-    assert told.code == 0 and told.out.count("the worker died; trying again") == 4
+    assert told.code == 0 and told.out.count(f"the worker {how}; trying again") == 4
     results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
     assert [result["attempt"] for result in results] == [2] * 4
 
