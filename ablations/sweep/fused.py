@@ -62,7 +62,7 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
     """
     started = time.time()
     first = orders[0].folder
-    together: dict[str, Outcome] = {}
+    ended: dict[str, Outcome] = {}
     why = ""
     try:
         for order in orders:
@@ -72,13 +72,13 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
             no_longer_than(orders[0].timeout, first) as progressed,
         ):
             try:
-                together = _train(orders, started, progressed)
+                _train(orders, started, progressed, ended)
             except _Alone as told:
                 why = str(told)
             except (Exception, SystemExit) as error:
                 traceback.print_exc()
                 if out_of_space(error):
-                    raise
+                    return [Outcome(order.trial, "no space", str(error)) for order in orders]
                 if type(error).__name__ == "SIGTERMException":
                     return [Outcome(order.trial, "preempted") for order in orders]
                 why = in_a_line(error)
@@ -86,11 +86,14 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
         if not out_of_space(full):
             raise
         return [Outcome(order.trial, "no space", str(full)) for order in orders]
-    arms = [list(each) for _, each in groupby(orders, lambda order: order.recipe.arm)]
-    if why and 1 < len(arms) < len(orders):
-        return [outcome for arm in arms for outcome in _of_arm(arm, why)]
-    why = why or "its loss was not finite"
-    return [together.get(order.trial) or _alone(order, why) for order in orders]
+    rest = [order for order in orders if order.trial not in ended]
+    arms = [list(each) for _, each in groupby(rest, lambda order: order.recipe.arm)]
+    if why and 1 < len(arms) < len(rest):
+        made = [outcome for arm in arms for outcome in _of_arm(arm, why)]
+    else:
+        made = [_alone(order, why or "its loss was not finite") for order in rest]
+    ended |= {outcome.trial: outcome for outcome in made}
+    return [ended[order.trial] for order in orders]
 
 
 def _of_arm(orders: Sequence[Order], why: str) -> list[Outcome]:
@@ -102,8 +105,12 @@ def _alone(order: Order, why: str) -> Outcome:
 
 
 def _train(
-    orders: Sequence[Order], started: float, progressed: Callable[[], None]
-) -> dict[str, Outcome]:
+    orders: Sequence[Order],
+    started: float,
+    progressed: Callable[[], None],
+    ended: dict[str, Outcome],
+) -> None:
+    """Train them all; ``ended`` takes each whose result is written, whatever becomes of others."""
     first = orders[0]
     reset_torch(first.threads)
     options = {
@@ -142,7 +149,6 @@ def _train(
                 metrics, _shares(floats(trainer.callback_metrics), len(files)), strict=True
             ):
                 own |= tested
-    outcomes = {}
     seconds = (time.time() - started) / len(orders)
     for k, order in enumerate(orders):
         files[k].flush()
@@ -153,8 +159,7 @@ def _train(
         watch.predictions[k].save(order.folder / "predictions.npz", test_examples(trainer))
         result |= {"seconds": seconds, "fused": len(orders)}
         write_json(order.folder / "result.json", result)
-        outcomes[order.trial] = Outcome(order.trial, result["status"], None, seconds)
-    return outcomes
+        ended[order.trial] = Outcome(order.trial, result["status"], None, seconds)
 
 
 def _check(order: Order, built: Built) -> None:

@@ -1,7 +1,10 @@
 """Seeds that are trained as one leave what each leaves alone."""
 
 import csv
+import errno
 import json
+import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
@@ -28,6 +31,7 @@ from tests.sweep.conftest import order as toy_order
 from tests.toy import write_project, write_yaml
 
 SEEDS = (0, 1, 4)
+SHORT: dict[str, Any] = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
 
 
 def orders(folder: Path, arm: str = "full", **changes: Any) -> list[Order]:
@@ -112,9 +116,8 @@ def test_arms_that_differ_in_values_leave_what_each_leaves_alone(tmp_path: Path)
 
 
 def test_arms_that_do_not_fit_together_are_fused_each_by_itself(tmp_path: Path) -> None:
-    short = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
     arms = ("full", "columns=dense", "conv4=off")
-    given = [order for arm in arms for order in orders(tmp_path / arm, arm, **short)]
+    given = [order for arm in arms for order in orders(tmp_path / arm, arm, **SHORT)]
     outcomes = run_fused(given[:7])
     assert [each.alone for each in outcomes[:6]] == [""] * 6
     assert {result_in(order.folder)["fused"] for order in given[:6]} == {3}
@@ -174,14 +177,55 @@ def test_a_fused_attempt_that_fails_is_made_up_for_alone(
         raise MemoryError("no room")
 
     monkeypatch.setattr(StackedClassifier, "validation_step", out_of_memory)
-    short = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
-    outcomes = run_fused(orders(tmp_path, **short))
+    outcomes = run_fused(orders(tmp_path, **SHORT))
     assert {each.alone for each in outcomes} == {"MemoryError: no room"}
     assert all("fused" not in result_in(tmp_path / str(seed)) for seed in SEEDS)
 
 
+def never(order: Order) -> Any:
+    raise AssertionError("trained alone")
+
+
+@pytest.mark.parametrize("told", [OSError, RuntimeError])
+def test_a_full_disk_and_a_signal_end_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: type[Exception]
+) -> None:
+    def full(*_: Any) -> None:
+        behind = OSError(errno.ENOSPC, "No space left on device")
+        raise behind if told is OSError else told("file write failed") from behind
+
+    def signalled(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(fused, "run_trial", never)
+    for act, status in ((full, "no space"), (signalled, "preempted")):
+        monkeypatch.setattr(StackedClassifier, "on_train_batch_start", act)
+        assert {each.status for each in run_fused(orders(tmp_path, **SHORT))} == {status}
+    assert not list(tmp_path.glob("*/result.json")) + list(tmp_path.glob("*/failure.json"))
+
+
+def test_what_is_written_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = ("full", "dropout=off")
+    given = [order for arm in arms for order in orders(tmp_path / arm, arm, **SHORT)]
+    write = fused.write_json
+
+    def refused(path: Path, content: Any) -> None:
+        if path.parent == given[1].folder and "fused" in content:
+            raise PermissionError("not allowed")
+        write(path, content)
+
+    monkeypatch.setattr(fused, "write_json", refused)
+    outcomes = run_fused(given)
+    assert [each.trial for each in outcomes] == [order.trial for order in given]
+    assert outcomes[0].alone == "" and outcomes[1].alone == "PermissionError: not allowed"
+    told = [result_in(order.folder).get("fused") for order in given]
+    assert told == [6, None, None, 3, 3, 3]
+
+
 def test_nothing_is_left_of_how_a_former_attempt_ended(tmp_path: Path) -> None:
-    given = orders(tmp_path, trainer={"max_epochs": 1, "limit_train_batches": 2})
+    given = orders(tmp_path, **SHORT)
     for order in given:
         order.folder.mkdir()
         for name in ("failure.json", "hang.txt"):
