@@ -91,7 +91,8 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
     if why and 1 < len(arms) < len(rest):
         made = [outcome for arm in arms for outcome in _of_arm(arm, why)]
     else:
-        made = [_alone(order, why or "its loss was not finite") for order in rest]
+        apart = why != "" and len({order.recipe.arm for order in orders}) == 1
+        made = [_alone(order, why or "its loss was not finite", apart) for order in rest]
     ended |= {outcome.trial: outcome for outcome in made}
     return [ended[order.trial] for order in orders]
 
@@ -100,8 +101,8 @@ def _of_arm(orders: Sequence[Order], why: str) -> list[Outcome]:
     return run_fused(orders) if len(orders) > 1 else [_alone(orders[0], why)]
 
 
-def _alone(order: Order, why: str) -> Outcome:
-    return replace(run_trial(order), alone=why)
+def _alone(order: Order, why: str, apart: bool = False) -> Outcome:
+    return replace(run_trial(order), alone=why, apart=apart)
 
 
 def _train(

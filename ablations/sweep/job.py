@@ -59,6 +59,7 @@ class Outcome:
         seconds: Wall time in the worker.
         failed: When its error was raised, in seconds since 1970.
         alone: Why it was trained alone, where it should have been fused with others.
+        apart: Whether that holds for all trials of its arm.
     """
 
     trial: str
@@ -67,6 +68,7 @@ class Outcome:
     seconds: float = 0.0
     failed: float = 0.0
     alone: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -54,8 +54,11 @@ class Work(Protocol):
     def take(self) -> Trial | None:
         """The next trial to launch; None: none before one that runs has ended."""
 
-    def others(self, trial: Trial, most: int) -> list[Trial]:
-        """So many trials at most that can be fused with one that was taken; they are taken too."""
+    def others(self, trial: Trial, most: int, without: Set[str]) -> list[Trial]:
+        """So many trials at most that can be fused with one that was taken; they are taken too.
+
+        None are of the arms ``without``.
+        """
 
     def launch(self, trial: Trial, attempt: int) -> Order:
         """Record that an attempt starts."""
@@ -115,6 +118,7 @@ class Sweep:
         self.workspace = workspace
         self.fuse = fuse
         self._alone: set[tuple[str, str]] = set()
+        self._apart: set[str] = set()
         self.executor = executor
         self.console = console
         self.budget = budget
@@ -185,9 +189,9 @@ class Sweep:
         share = -(-left // self.executor.capacity)
         room = share if most is None else min(share, most - len(self._launched))
         # A checkpoint is of one trial.
-        if self._lies(trial) or min(self.fuse, room) < 2:
+        if self._lies(trial) or min(self.fuse, room) < 2 or trial.arm in self._apart:
             return []
-        return work.others(trial, min(self.fuse, room) - 1)
+        return work.others(trial, min(self.fuse, room) - 1, self._apart)
 
     def _lies(self, trial: Trial) -> bool:
         return (self.workspace.trial_folder(trial.id) / "checkpoint.ckpt").exists()
@@ -231,7 +235,7 @@ class Sweep:
             told, seconds = f"failed: {failure['error']}", 0.0
             swept.errors[trial.arm] = str(failure["error"])
         work.ended(trial, result, state)
-        self._say_alone(trial, future, display)
+        self._note_alone(trial, future, display)
         display.trial_ended(work.named(trial), told, seconds, work.left, work.took)
         return False
 
@@ -248,9 +252,11 @@ class Sweep:
             return ""
         return f"the worker {'made no progress' if hung else 'died'}; trying again"
 
-    def _say_alone(self, trial: Trial, future: "Future[Any]", display: Display) -> None:
-        """Say once of each arm why its seeds were not fused."""
+    def _note_alone(self, trial: Trial, future: "Future[Any]", display: Display) -> None:
+        """Say once of each arm why its seeds were not fused, and fuse no more if none can be."""
         outcome = _outcome(trial, future)
+        if outcome is not None and outcome.apart:
+            self._apart.add(trial.arm)
         if outcome is not None and outcome.alone and (trial.arm, outcome.alone) not in self._alone:
             self._alone.add((trial.arm, outcome.alone))
             display.line(f"  {trial.arm}: seed {trial.seed} trained alone: {outcome.alone}")

@@ -303,6 +303,27 @@ def test_what_is_left_of_arms_alike_is_handed_over_together(
     assert sorted(r["fused"] for r in results) == [2] * 2 + [6] * 6
 
 
+def test_an_arm_that_cannot_be_fused_is_tried_once(
+    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[tuple[str, ...]] = []
+    fused_as_told = fused.run_fused
+
+    def noted(given: Sequence[Order]) -> Any:
+        handed.append(tuple(order.recipe.arm for order in given))
+        return fused_as_told(given)
+
+    monkeypatch.setattr(fused, "run_fused", noted)
+    short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
+    arms = {"with": {**short, "model.init_args.schedule": "plateau"}, "without": short}
+    write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": arms, "seeds": 5})
+    told = ablate("run", "fuse.yaml", "--fuse", "2", "--no-report", "--workers", "1")
+    assert told.code == 0 and told.out.count("trained alone: a plateau lowers") == 1
+    assert handed == [("with",) * 2, ("without",) * 2, ("without",) * 2]
+    results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
+    assert sorted(r.get("fused", 1) for r in results) == [1] * 6 + [2] * 4
+
+
 @pytest.mark.parametrize("how", ["died", "made no progress"])
 def test_seeds_whose_worker_died_are_tried_again_alone(
     ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -360,6 +381,8 @@ def test_auto_trains_large_nets_alone(tmp_path: Path) -> None:
     study, workspace = load_study("quickstart"), Workspace(tmp_path)
     arms = {arm.name: {"flops": 885_248} for arm in study.arms}
     assert pays(study, workspace, arms)[0] == 6
+    kept = pays(replace(study, keep_weights=True), workspace, arms)
+    assert kept == (1, "weights are chosen, kept or loaded")
     arms["full"] = {"flops": 24_000_000}
     assert pays(study, workspace, arms) == (1, "it pays for small nets only")
     assert pays(study, workspace, {})[0] == 1
