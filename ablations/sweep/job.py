@@ -73,7 +73,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What one batch of an arm tells.
+    """What a batch or two of an arm tell.
 
     Attributes:
         config: The resolved configuration.
@@ -82,7 +82,7 @@ class Rehearsal:
         flops: Of one example's forward pass, 2 per multiply-accumulate; None where unknown.
         layers: A row for each layer, where the module tells them (see rehearsal.LAYER_COLUMNS).
         error: Why the arm cannot be trained.
-        seconds: What a whole trial may take, going by one batch; None: unknown.
+        seconds: What a whole trial may take, going by its last batch; None: unknown.
     """
 
     arm: str
