@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -413,16 +414,24 @@ def test_a_storage_that_cannot_be_opened(refused: Refused, tmp_path: Path) -> No
     assert line.startswith("--storage: sqlite:////proc/self/optuna.db: cannot be opened: ")
 
 
+@pytest.mark.parametrize(
+    ("driver", "said"),
+    [
+        ("psycopg", "cannot be opened: (psycopg.OperationalError) "),
+        ("psycopg2", "psycopg2 is not installed: pip install 'ablations[postgres]'"),
+    ],
+)
 def test_a_database_server_that_does_not_answer_is_told_before_the_rehearsal(
-    ablate: Ablate, tmp_path: Path
+    ablate: Ablate, tmp_path: Path, driver: str, said: str
 ) -> None:
+    if (find_spec(driver) is None) is (driver == "psycopg"):
+        pytest.skip(f"{driver} is {'missing' if driver == 'psycopg' else 'installed'}")
     write_project(tmp_path)
-    told = ablate("run", "toy.yaml", "--storage", "postgresql+psycopg2://me:word@127.0.0.1:9/x")
+    told = ablate("run", "toy.yaml", "--storage", f"postgresql+{driver}://me:word@127.0.0.1:9/x")
     assert told.code == 2
     assert "rehearsing" not in told.out
     (line,) = told.errors
-    assert line.startswith("error: --storage: postgresql+psycopg2://me:***@127.0.0.1:9/x: ")
-    assert "pip install 'ablations[postgres]'" in line
+    assert line.startswith(f"error: --storage: postgresql+{driver}://me:***@127.0.0.1:9/x: {said}")
     assert not (tmp_path / "runs").exists()
 
 

@@ -44,4 +44,6 @@ def pays(study: Study, workspace: Workspace, arms: Mapping[str, Any]) -> tuple[i
         return 1, "on a GPU nothing was measured"
     if any(not each or each > _FLOPS for each in flops):
         return 1, "it pays for small nets only"
+    if study.weights != "last" or study.keep_weights or study.sources:
+        return 1, "weights are chosen, kept or loaded"
     return MOST, "the nets are small"

@@ -1,4 +1,4 @@
-"""Every arm on one batch before anything is trained: what is wrong, and what is learned."""
+"""Every arm on a batch or two before anything is trained: what is wrong, and what is learned."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -70,7 +70,8 @@ def show_tables(study: Study, workspace: Workspace, console: Console) -> None:
                 show_table(study_table(each, workspace), console)
         return captured.get()
 
-    form = f"{console.width} columns, {console.is_terminal}, {console.color_system}"
+    colours = console.color_system, console.no_color
+    form = f"{console.width} columns, {console.is_terminal}, {colours}"
     console.file.write(remembered(study, workspace, form, made))
 
 

@@ -13,6 +13,7 @@ import torch
 from ablations.data.augment import Colour, Formula
 from ablations.data.draws import shuffle
 from ablations.data.feeds import Batch, Feed, Resident, Streamed
+from ablations.data.inherited import refuse_changes
 from ablations.data.loaders import (
     Augmentation,
     EvaluationBatches,
@@ -142,13 +143,14 @@ class PackedData:
     def stack(members: "Sequence[PackedData]") -> "PackedData":
         """A module whose training batches are tuples of a batch of each of these.
 
-        They may differ in their seeds and in the augmentation of training images. Any data module
-        may offer this, for ``ablate run --fuse``; validation and test batches have to be the same
-        for all.
+        They may differ in their seeds and in the augmentation of training images; a subclass is
+        refused that changes more than ``__init__``. Any data module may offer this, for ``ablate
+        run --fuse``; validation and test batches have to be the same for all.
 
         Raises:
             ValueError: They cannot give batches together; says why.
         """
+        refuse_changes(members, PackedData)
         made = copy.copy(members[0])
         if any(_apart_from_training(member) != _apart_from_training(made) for member in members):
             raise ValueError("their data differ in more than augmentation")

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ablations.data.inherited import refuse_changes
 from ablations.nets.build import build
 from ablations.nets.columns import TwoDevices
 from ablations.nets.layers import KeyedDropout
@@ -119,16 +120,18 @@ class Classifier(LightningModule):
 
     @staticmethod
     def stack(members: Sequence[Classifier]) -> LightningModule:
-        """One module that trains all of these, which differ in their seeds alone.
+        """One module to train all of these, which differ in seeds and layers without weights.
 
-        Any module may offer this, for ``ablate run --fuse``: see `stack.StackedClassifier` for what
-        the sweep expects of the module that is made.
+        A subclass is refused that changes more than ``__init__``, unless it offers a ``stack`` of
+        its own. Any module may offer this, for ``ablate run --fuse``: see
+        `stack.StackedClassifier` for what the sweep expects of the module that is made.
 
         Raises:
             ValueError: They cannot be trained together; says why.
         """
         from ablations.nets.stack import StackedClassifier
 
+        refuse_changes(members, Classifier)
         return StackedClassifier(members)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -42,8 +42,9 @@ def setting_of(study: Study, frame: pd.DataFrame, workspace: Workspace) -> Setti
     arguments = data.get("init_args") or {}
     path = Path(str(arguments.get("path") or data.get("class_path", "own data").split(".")[-1]))
     name = _DATA.get(path.name, path.name)
-    if arguments.get("limit"):
-        name += f", {arguments['limit']:,} training images"
+    limit = arguments.get("limit")
+    if type(limit) is int and limit:  # another's data module may mean something else by it
+        name += f", {limit:,} training images"
     done = frame[frame["state"] == "done"]
     ended = trials[trials["state"].isin(ENDED)]
     epochs = sorted(set(done["epochs"].dropna().astype(int)))

@@ -8,8 +8,6 @@ by one, and so is a trial whose loss was not finite.
 """
 
 import importlib
-import os
-import socket
 import time
 import traceback
 import warnings
@@ -24,7 +22,15 @@ from ablations.sweep.build import Built, build
 from ablations.sweep.job import Order, Outcome
 from ablations.sweep.process import no_longer_than, output_to
 from ablations.sweep.randomness import reset_torch
-from ablations.sweep.trial import floats, result_of, run_trial, test_examples, tests
+from ablations.sweep.trial import (
+    begin,
+    floats,
+    in_a_line,
+    result_of,
+    run_trial,
+    test_examples,
+    tests,
+)
 from ablations.sweep.watch import MetricsFile, Predictions, batch_size, make_logger
 from ablations.workspace import out_of_space, write_atomic, write_json
 
@@ -56,51 +62,56 @@ def run_fused(orders: Sequence[Order]) -> list[Outcome]:
     """
     started = time.time()
     first = orders[0].folder
-    together: dict[str, Outcome] = {}
+    ended: dict[str, Outcome] = {}
     why = ""
     try:
         for order in orders:
-            order.folder.mkdir(parents=True, exist_ok=True)
-            attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
-            write_json(order.folder / "attempt.json", attempt | {"attempt": order.attempt})
-            (order.folder / "failure.json").unlink(missing_ok=True)
+            begin(order, started)
         with (
             output_to(first / "log.txt"),
             no_longer_than(orders[0].timeout, first) as progressed,
         ):
             try:
-                together = _train(orders, started, progressed)
+                _train(orders, started, progressed, ended)
             except _Alone as told:
                 why = str(told)
             except (Exception, SystemExit) as error:
                 traceback.print_exc()
                 if out_of_space(error):
-                    raise
+                    return [Outcome(order.trial, "no space", str(error)) for order in orders]
                 if type(error).__name__ == "SIGTERMException":
                     return [Outcome(order.trial, "preempted") for order in orders]
-                why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+                why = in_a_line(error)
     except OSError as full:
         if not out_of_space(full):
             raise
         return [Outcome(order.trial, "no space", str(full)) for order in orders]
-    arms = [list(each) for _, each in groupby(orders, lambda order: order.recipe.arm)]
-    if why and 1 < len(arms) < len(orders):
-        return [outcome for arm in arms for outcome in _of_arm(arm, why)]
-    why = why or "its loss was not finite"
-    return [together.get(order.trial) or _alone(order, why) for order in orders]
+    rest = [order for order in orders if order.trial not in ended]
+    arms = [list(each) for _, each in groupby(rest, lambda order: order.recipe.arm)]
+    if why and 1 < len(arms) < len(rest):
+        made = [outcome for arm in arms for outcome in _of_arm(arm, why)]
+    else:
+        apart = why != "" and len({order.recipe.arm for order in orders}) == 1
+        made = [_alone(order, why or "its loss was not finite", apart) for order in rest]
+    ended |= {outcome.trial: outcome for outcome in made}
+    return [ended[order.trial] for order in orders]
 
 
 def _of_arm(orders: Sequence[Order], why: str) -> list[Outcome]:
     return run_fused(orders) if len(orders) > 1 else [_alone(orders[0], why)]
 
 
-def _alone(order: Order, why: str) -> Outcome:
-    return replace(run_trial(order), alone=why)
+def _alone(order: Order, why: str, apart: bool = False) -> Outcome:
+    return replace(run_trial(order), alone=why, apart=apart)
 
 
 def _train(
-    orders: Sequence[Order], started: float, progressed: Callable[[], None]
-) -> dict[str, Outcome]:
+    orders: Sequence[Order],
+    started: float,
+    progressed: Callable[[], None],
+    ended: dict[str, Outcome],
+) -> None:
+    """Train them all; ``ended`` takes each whose result is written, whatever becomes of others."""
     first = orders[0]
     reset_torch(first.threads)
     options = {
@@ -139,7 +150,6 @@ def _train(
                 metrics, _shares(floats(trainer.callback_metrics), len(files)), strict=True
             ):
                 own |= tested
-    outcomes = {}
     seconds = (time.time() - started) / len(orders)
     for k, order in enumerate(orders):
         files[k].flush()
@@ -150,8 +160,7 @@ def _train(
         watch.predictions[k].save(order.folder / "predictions.npz", test_examples(trainer))
         result |= {"seconds": seconds, "fused": len(orders)}
         write_json(order.folder / "result.json", result)
-        outcomes[order.trial] = Outcome(order.trial, result["status"], None, seconds)
-    return outcomes
+        ended[order.trial] = Outcome(order.trial, result["status"], None, seconds)
 
 
 def _check(order: Order, built: Built) -> None:

@@ -59,6 +59,7 @@ class Outcome:
         seconds: Wall time in the worker.
         failed: When its error was raised, in seconds since 1970.
         alone: Why it was trained alone, where it should have been fused with others.
+        apart: Whether that holds for all trials of its arm.
     """
 
     trial: str
@@ -67,11 +68,12 @@ class Outcome:
     seconds: float = 0.0
     failed: float = 0.0
     alone: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What one batch of an arm tells.
+    """What a batch or two of an arm tell.
 
     Attributes:
         config: The resolved configuration.
@@ -80,7 +82,7 @@ class Rehearsal:
         flops: Of one example's forward pass, 2 per multiply-accumulate; None where unknown.
         layers: A row for each layer, where the module tells them (see rehearsal.LAYER_COLUMNS).
         error: Why the arm cannot be trained.
-        seconds: What a whole trial may take, going by one batch; None: unknown.
+        seconds: What a whole trial may take, going by its last batch; None: unknown.
     """
 
     arm: str

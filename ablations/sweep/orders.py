@@ -37,7 +37,7 @@ def order_for(study: Study, arm: str, seed: int, trial: str, folder: Path, attem
 def rehearse_arms(
     study: Study, arms: Sequence[str], executor: Executor, timeout: float | None = None
 ) -> dict[str, Rehearsal]:
-    """Rehearse arms in the workers, each on one batch.
+    """Rehearse arms in the workers, each on a batch or two.
 
     Raises:
         InputError: An arm's rehearsal does not end; its worker was killed.

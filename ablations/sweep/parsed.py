@@ -24,12 +24,13 @@ class Parsed:
     """A LightningCLI of no project's own that has parsed a recipe.
 
     Attributes:
+        recipe: As text: 1, 1.0 and True are equal, and each is another configuration.
         config: What it parsed.
         hyperparameters: The same as plain values, which Lightning gives to the modules.
         told: The same without what links fill in, for config.yaml.
     """
 
-    recipe: "Recipe"
+    recipe: str
     cli: Any
     config: Any
     hyperparameters: dict[str, Any]
@@ -59,7 +60,7 @@ _PARSED: dict[tuple[Path, str], Parsed] = {}
 def parsed(recipe: "Recipe") -> Parsed | None:
     """What this process parsed of an arm, unless the recipe is another since."""
     known = _PARSED.get((recipe.study_file, recipe.arm))
-    return known if known is not None and known.recipe == recipe else None
+    return known if known is not None and known.recipe == repr(recipe) else None
 
 
 def parsing_cli(namespace: str, recipe: "Recipe") -> Callable[[], Any]:
@@ -69,7 +70,9 @@ def parsing_cli(namespace: str, recipe: "Recipe") -> Callable[[], Any]:
     def keep(self: Any) -> None:
         self._dump_config()
         told = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        known = Parsed(recipe, self, self.config.clone(), copy.deepcopy(self.config_dump), told)
+        known = Parsed(
+            repr(recipe), self, self.config.clone(), copy.deepcopy(self.config_dump), told
+        )
         _PARSED[recipe.study_file, recipe.arm] = known
 
     kind = type("LightningCLI", (base,), {"before_instantiate_classes": keep})

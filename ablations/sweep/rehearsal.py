@@ -1,4 +1,4 @@
-"""One batch of an arm before the sweep: what it logs, how big it is, whether it fits together."""
+"""A batch or two of an arm before a sweep: what it logs, how big it is, whether it fits."""
 
 import datetime
 import importlib
@@ -33,7 +33,7 @@ _HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 
 def rehearse(order: Order) -> Rehearsal:
-    """Train, validate and test an arm on one batch, in a temporary folder."""
+    """Train an arm on a batch or two, validate and test it on one, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="ablations-") as temporary:
         folder = Path(temporary)
         with output_to(folder / "log.txt"):
@@ -148,15 +148,24 @@ class _Clock:
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Start."""
+        _wait_for_device(trainer)
         self.started = time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Stop."""
+        _wait_for_device(trainer)
         self.batch = time.monotonic() - self.started
         if self.batch > self.LONG:
             trainer.should_stop = True
         with suppress(TypeError, NotImplementedError):
             self.batches = len(trainer.train_dataloader)
+
+
+def _wait_for_device(trainer: Any) -> None:
+    """Until an accelerator has done what it was told, which otherwise only begins with it."""
+    device, it = trainer.strategy.root_device, torch.accelerator
+    if it.is_available() and (known := it.current_accelerator()) and known.type == device.type:
+        it.synchronize(device)
 
 
 def _flops_of_example(model: Any) -> int | None:

@@ -6,11 +6,10 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -55,8 +54,11 @@ class Work(Protocol):
     def take(self) -> Trial | None:
         """The next trial to launch; None: none before one that runs has ended."""
 
-    def others(self, trial: Trial, most: int) -> list[Trial]:
-        """So many trials at most that can be fused with one that was taken; they are taken too."""
+    def others(self, trial: Trial, most: int, without: Set[str]) -> list[Trial]:
+        """So many trials at most that can be fused with one that was taken; they are taken too.
+
+        None are of the arms ``without``.
+        """
 
     def launch(self, trial: Trial, attempt: int) -> Order:
         """Record that an attempt starts."""
@@ -116,6 +118,7 @@ class Sweep:
         self.workspace = workspace
         self.fuse = fuse
         self._alone: set[tuple[str, str]] = set()
+        self._apart: set[str] = set()
         self.executor = executor
         self.console = console
         self.budget = budget
@@ -125,7 +128,7 @@ class Sweep:
         self._deaths: Counter[str] = Counter()
 
     def run(self, work: Work, *, fail_fast: bool) -> Swept:
-        """Launch what the work gives; a dead worker costs one attempt of one trial.
+        """Launch what the work gives; a dead worker costs an attempt of each trial in its job.
 
         Returns:
             How this and all former runs of the sweep ended.
@@ -155,8 +158,11 @@ class Sweep:
                         break
                     ended, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                     for future in ended:
-                        for trial, attempt in running.pop(future):
-                            if self._ended(work, trial, attempt, future, swept, display):
+                        group = running.pop(future)
+                        # The file lies with the first of those that are fused.
+                        hung = any(self._hang(trial) for trial, _ in group)
+                        for trial, attempt in group:
+                            if self._ended(work, trial, attempt, future, hung, display):
                                 again.append((trial, attempt + 1))
                     if fail_fast and swept.failed:
                         again.clear()
@@ -183,9 +189,9 @@ class Sweep:
         share = -(-left // self.executor.capacity)
         room = share if most is None else min(share, most - len(self._launched))
         # A checkpoint is of one trial.
-        if self._lies(trial) or min(self.fuse, room) < 2:
+        if self._lies(trial) or min(self.fuse, room) < 2 or trial.arm in self._apart:
             return []
-        return work.others(trial, min(self.fuse, room) - 1)
+        return work.others(trial, min(self.fuse, room) - 1, self._apart)
 
     def _lies(self, trial: Trial) -> bool:
         return (self.workspace.trial_folder(trial.id) / "checkpoint.ckpt").exists()
@@ -201,16 +207,17 @@ class Sweep:
         trial: Trial,
         attempt: int,
         future: "Future[Any]",
-        swept: Swept,
+        hung: bool,
         display: Display,
     ) -> bool:
         """Record how an attempt ended; True where it shall be tried again."""
+        swept = self.swept
         result = self.workspace.result(trial.id)
         folder = self.workspace.trial_folder(trial.id)
         died = future.exception()
         if result is None and died is not None and not isinstance(died, BrokenExecutor):
             raise died
-        if result is None and (why := self._tried_again(trial, folder, future)):
+        if result is None and (why := self._tried_again(trial, hung, future)):
             work.ended(trial, None, None)
             display.line(f"  {work.named(trial)}  {why}")
             return True
@@ -228,31 +235,34 @@ class Sweep:
             told, seconds = f"failed: {failure['error']}", 0.0
             swept.errors[trial.arm] = str(failure["error"])
         work.ended(trial, result, state)
-        self._say_alone(trial, future, display)
+        self._note_alone(trial, future, display)
         display.trial_ended(work.named(trial), told, seconds, work.left, work.took)
         return False
 
-    def _tried_again(self, trial: Trial, folder: Path, future: "Future[Any]") -> str:
+    def _tried_again(self, trial: Trial, hung: bool, future: "Future[Any]") -> str:
         """Why a trial without a result shall be tried again; empty where it shall not."""
         outcome = _outcome(trial, future)
         if outcome is not None:
             if outcome.status == "no space":
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+                full = errno.ENOSPC, os.strerror(errno.ENOSPC)
+                raise OSError(*full, str(self.workspace.trial_folder(trial.id)))
             return "was told to end; going on with it" if outcome.status == "preempted" else ""
         self._deaths[trial.id] += 1
         if self._deaths[trial.id] == ATTEMPTS:
             return ""
-        return f"the worker {'made no progress' if _hang(folder) else 'died'}; trying again"
+        return f"the worker {'made no progress' if hung else 'died'}; trying again"
 
-    def _say_alone(self, trial: Trial, future: "Future[Any]", display: Display) -> None:
-        """Say once of each arm why its seeds were not fused."""
+    def _note_alone(self, trial: Trial, future: "Future[Any]", display: Display) -> None:
+        """Say once of each arm why its seeds were not fused, and fuse no more if none can be."""
         outcome = _outcome(trial, future)
+        if outcome is not None and outcome.apart:
+            self._apart.add(trial.arm)
         if outcome is not None and outcome.alone and (trial.arm, outcome.alone) not in self._alone:
             self._alone.add((trial.arm, outcome.alone))
             display.line(f"  {trial.arm}: seed {trial.seed} trained alone: {outcome.alone}")
 
     def _death_notice(self, trial: Trial, attempt: int) -> dict[str, Any]:
-        hang, times = _hang(self.workspace.trial_folder(trial.id)), self._deaths[trial.id]
+        hang, times = self._hang(trial), self._deaths[trial.id]
         died = f"the worker died {times} times (out of memory?)"
         return {
             "error": f"no progress for {self.timeout:g} s, {times} times" if hang else died,
@@ -260,6 +270,11 @@ class Sweep:
             "attempts": attempt,
             "time": time.time(),
         }
+
+    def _hang(self, trial: Trial) -> str:
+        """Where each thread was when a worker ended itself for want of progress; else empty."""
+        file = self.workspace.trial_folder(trial.id) / "hang.txt"
+        return file.read_text(encoding="utf-8") if file.exists() else ""
 
     def _interrupt(self, work: Work, running: Sequence[Trial]) -> None:
         self.executor.stop(kill=True)
@@ -278,12 +293,6 @@ def _outcome(trial: Trial, future: "Future[Any]") -> Outcome | None:
         return None
     told: Outcome = next(each for each in future.result() if each.trial == trial.id)
     return told
-
-
-def _hang(folder: Path) -> str:
-    """Where each thread was when a worker ended itself for want of progress; else empty."""
-    file = folder / "hang.txt"
-    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Part:
 
 
 class Seeds:
-    """Trials seed by seed over all parts, so that a stopped sweep is balanced.
+    """Trials seed by seed over all parts: a sweep that fuses none is balanced when it is stopped.
 
     Args:
         parts: Of equal seeds; equal trials of several are trained once.
@@ -79,13 +79,14 @@ class Seeds:
         self._open.add(trial.id)
         return trial
 
-    def others(self, trial: Trial, most: int) -> list[Trial]:
+    def others(self, trial: Trial, most: int, without: Set[str]) -> list[Trial]:
         """Waiting trials of the same arm, then of arms alike; nothing was begun of them."""
         part, own = self._serves[trial.id][0]
         if own.arm in part.study.sources:
             return []
         kind, arm = self._kind(trial.id), self._arm(trial.id)
-        alike = [other for other in self._queue if self._kind(other.id) == kind]
+        waits = (other for other in self._queue if other.arm not in without)
+        alike = [other for other in waits if self._kind(other.id) == kind]
         alike.sort(key=lambda other: (self._arm(other.id) != arm, self._arm(other.id)))
         found: list[Trial] = []
         for other in alike:

@@ -1,6 +1,6 @@
 """Trials that start from others: which of these are missing, trained in front of them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,9 +114,9 @@ class Sourced(Seeds):
                 return trial
         return None
 
-    def others(self, trial: Trial, most: int) -> list[Trial]:
+    def others(self, trial: Trial, most: int, without: Set[str]) -> list[Trial]:
         """None where trials start from others: those keep weights, and these load them."""
-        return [] if self._sources else super().others(trial, most)
+        return [] if self._sources else super().others(trial, most, without)
 
     def _missing(self, trial: Trial) -> Trial | None:
         source = self._source_of.get(trial.id)

@@ -44,16 +44,30 @@ def run_trial(order: Order) -> Outcome:
         return _attempt(order, started, lambda: None)
     folder = order.folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
-        write_json(folder / "attempt.json", attempt | {"attempt": order.attempt})
-        (folder / "failure.json").unlink(missing_ok=True)
+        begin(order, started)
         with output_to(folder / "log.txt"), no_longer_than(order.timeout, folder) as progressed:
             return _attempt(order, started, progressed)
     except OSError as full:
         if not out_of_space(full):
             raise
         return Outcome(order.trial, "no space", str(full), time.time() - started)
+
+
+def begin(order: Order, started: float) -> None:
+    """Leave a note of an attempt in the trial's folder, and nothing of how another one ended."""
+    order.folder.mkdir(parents=True, exist_ok=True)
+    attempt = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+    write_json(order.folder / "attempt.json", attempt | {"attempt": order.attempt})
+    for name in ("failure.json", "hang.txt"):
+        (order.folder / name).unlink(missing_ok=True)
+
+
+def in_a_line(error: BaseException) -> str:
+    """The kind of an error and its first line; what an InputError says is a line already."""
+    if isinstance(error, InputError):
+        return str(error)
+    text = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {text[0]}".removesuffix(": ")
 
 
 def _attempt(order: Order, started: float, progressed: Callable[[], None]) -> Outcome:
@@ -68,10 +82,8 @@ def _attempt(order: Order, started: float, progressed: Callable[[], None]) -> Ou
         # Raised by Lightning at the end of the batch in which SIGTERM came.
         if type(error).__name__ == "SIGTERMException":
             return Outcome(order.trial, "preempted", None, seconds)
-        text = str(error).strip().splitlines() or [""]
-        told = error if isinstance(error, InputError) else f"{type(error).__name__}: {text[0]}"
         failure = {
-            "error": str(told).removesuffix(": "),
+            "error": in_a_line(error),
             "traceback": traceback.format_exc(),
             "attempts": order.attempt,
             "time": raised_at(error),

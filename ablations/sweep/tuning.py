@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -91,7 +91,7 @@ class Tuning:
                 arm.known, arm.settled = known["trials"], known["complete"]
         self.left = Counter(dict.fromkeys(self._arms, self.stage.trials))
 
-    def others(self, trial: Trial, most: int) -> list[Trial]:
+    def others(self, trial: Trial, most: int, without: Set[str]) -> list[Trial]:
         """None: tries differ in their settings."""
         return []
 

@@ -250,6 +250,12 @@ def test_stacked_modules_give_what_each_gives_alone(coloured: str) -> None:
     with pytest.raises(ValueError, match="more than augmentation"):
         PackedDataModule.stack([digits(), digits(batch_size=7)])
 
+    class Shuffled(PackedDataModule):
+        def train_dataloader(self) -> Any: ...
+
+    with pytest.raises(ValueError, match="Shuffled has its own train_dataloader"):
+        Shuffled.stack([Shuffled("digits"), Shuffled("digits")])
+
 
 def test_colour_leaves_greyscale_and_held_out_images_alone(coloured: str) -> None:
     assert torch.equal(first_images(digits(pca_colour=True)), first_images(digits()))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -141,12 +142,16 @@ def test_kernels_assemble_for_a_gpu_that_is_not_there():
     assert made.stdout.split("\n")[:-1] == 2 * ["True"], made.stderr
 
 
-@on_a_gpu
-def test_a_gpu_takes_the_kernels_unless_numbers_are_double_or_windows_wide(kernels):
-    x = torch.ones(1, 4, 2, 2, device=DEVICE)
-    assert norms._kernels(x, 5) is kernels
-    assert norms._kernels(x.double(), 5) is None
-    assert norms._kernels(x, kernels.LARGEST + 1) is None
+def test_a_gpu_takes_the_kernels_unless_numbers_are_double_or_windows_wide(kernels, monkeypatch):
+    x = SimpleNamespace(is_cuda=True, dtype=torch.float32)  # all that is asked of it
+    assert norms._kernels(x, (5, False)) is kernels
+    assert norms._kernels(x, (kernels.LARGEST, False)) is kernels
+    assert norms._kernels(x, (kernels.LARGEST + 1, False)) is None
+    assert norms._kernels(x, (5, True)) is None
+    assert norms._kernels(SimpleNamespace(is_cuda=True, dtype=torch.float64), (5, False)) is None
+    assert norms._kernels(torch.ones(1, 4, 2, 2), (5, False)) is None
+    monkeypatch.setattr(norms, "_TRITON", False)
+    assert norms._kernels(x, (5, False)) is None
 
 
 @on_a_gpu

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablations.nets import AlexNet
+from ablations.nets import AlexNet, CudaConvnet
 from ablations.nets.classifier import Classifier
 from ablations.nets.ranges import Ranges
 from ablations.nets.stack import StackedClassifier
@@ -119,6 +119,49 @@ def test_what_cannot_be_stacked_says_why() -> None:
         Classifier.stack([made(0), made(0, learning_rate=0.02)])
     with pytest.raises(ValueError, match="two devices"):
         Classifier.stack([made(0, columns=["cpu", "cpu"])])
+
+
+class Renamed(AlexNet):
+    """Only made otherwise."""
+
+    note = "plain attributes do nothing"
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(10, 8, 1, width=0.125, schedule="fixed", **given)
+
+
+class Smoothed(Renamed):
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=0.1)
+
+
+class Deeper(Smoothed):
+    pass
+
+
+class Reseeded(Renamed):
+    common_random_numbers = False
+
+
+def test_a_class_that_does_something_otherwise_is_not_stacked_as_if_it_did_not() -> None:
+    assert isinstance(Renamed.stack([Renamed(), Renamed(lrn=False)]), StackedClassifier)
+    net = CudaConvnet("11pct", image_size=7, channels=1, width=0.25, schedule="fixed")
+    assert isinstance(CudaConvnet.stack([net, net]), StackedClassifier)
+    for kind in (Smoothed, Deeper):
+        with pytest.raises(ValueError, match="Smoothed has its own _loss"):
+            kind.stack([Renamed(), kind()])
+    with pytest.raises(ValueError, match="Reseeded has its own common_random_numbers"):
+        Reseeded.stack([Reseeded()])
+
+    class Mixed(_Clipped, Renamed):
+        pass
+
+    with pytest.raises(ValueError, match="_Clipped has its own on_before_optimizer_step"):
+        Mixed.stack([Mixed()])
+
+
+class _Clipped:
+    def on_before_optimizer_step(self, optimizer: Any) -> None: ...
 
 
 def test_loss_of_a_stack_is_that_of_cross_entropy() -> None:

@@ -1,3 +1,4 @@
+import pytest
 import yaml
 
 from ablations.results.fragments import environment_html
@@ -27,3 +28,15 @@ def test_data_budget_and_precision_stand_in_the_report(tmp_path):
     page = environment_html(frame, study, workspace)
     for name, value in (("data", told.data), ("budget", told.budget)):
         assert f'<td class="words">{name}</td><td class="words">{value}</td>' in page
+
+
+@pytest.mark.parametrize("limit", ["10%", 0.1, [3, 4], True, {"train": 5}])
+def test_a_limit_of_another_kind_is_left_out(tmp_path, limit):
+    study = write_study(tmp_path, ["full", "off"])
+    workspace = fabricate(study, tmp_path / "runs", {"full": [3.0] * 6, "off": [4.0] * 6})
+    frame = trial_frame(study, workspace)
+    config = {"data": {"class_path": "theirs.Words", "init_args": {"limit": limit}}}
+    for trial in frame["trial"]:
+        file = workspace.trial_folder(trial) / "config.yaml"
+        file.write_text(yaml.safe_dump(config))
+    assert setting_of(study, frame, workspace).data == "Words"

@@ -15,6 +15,7 @@ import yaml
 
 from ablations.study import InputError, Study, load_study
 from ablations.sweep.build import Built, Recipe, build
+from ablations.sweep.parsed import parsed
 from tests.toy import NAMESPACES, base_config, edit_base, module_name, write_project, write_yaml
 
 ARGS = "model.init_args"
@@ -122,6 +123,16 @@ def test_an_arm_is_parsed_once_in_a_process(
     longer = replace(recipe, overrides={**recipe.overrides, "trainer": {"max_epochs": 7}})
     assert build(longer, 3, {}).trainer.max_epochs == 7
     assert len(parsings) == 4
+
+
+def test_one_batch_and_all_batches_are_told_apart_though_1_equals_1_0(toy: Study) -> None:
+    recipe = Recipe.of(toy, toy.arm("full"))
+    one, whole = (
+        replace(recipe, overrides={"trainer": {"limit_train_batches": limit}}) for limit in (1, 1.0)
+    )
+    build(one, 0, {})
+    assert parsed(one) is not None
+    assert parsed(whole) is None
 
 
 def test_a_parsed_arm_keeps_nothing_that_was_made_of_it(toy: Study) -> None:

@@ -1,7 +1,10 @@
 """Seeds that are trained as one leave what each leaves alone."""
 
 import csv
+import errno
 import json
+import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
@@ -28,6 +31,7 @@ from tests.sweep.conftest import order as toy_order
 from tests.toy import write_project, write_yaml
 
 SEEDS = (0, 1, 4)
+SHORT: dict[str, Any] = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
 
 
 def orders(folder: Path, arm: str = "full", **changes: Any) -> list[Order]:
@@ -112,9 +116,8 @@ def test_arms_that_differ_in_values_leave_what_each_leaves_alone(tmp_path: Path)
 
 
 def test_arms_that_do_not_fit_together_are_fused_each_by_itself(tmp_path: Path) -> None:
-    short = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
     arms = ("full", "columns=dense", "conv4=off")
-    given = [order for arm in arms for order in orders(tmp_path / arm, arm, **short)]
+    given = [order for arm in arms for order in orders(tmp_path / arm, arm, **SHORT)]
     outcomes = run_fused(given[:7])
     assert [each.alone for each in outcomes[:6]] == [""] * 6
     assert {result_in(order.folder)["fused"] for order in given[:6]} == {3}
@@ -174,10 +177,61 @@ def test_a_fused_attempt_that_fails_is_made_up_for_alone(
         raise MemoryError("no room")
 
     monkeypatch.setattr(StackedClassifier, "validation_step", out_of_memory)
-    short = {"trainer": {"max_epochs": 1, "limit_train_batches": 2}}
-    outcomes = run_fused(orders(tmp_path, **short))
+    outcomes = run_fused(orders(tmp_path, **SHORT))
     assert {each.alone for each in outcomes} == {"MemoryError: no room"}
     assert all("fused" not in result_in(tmp_path / str(seed)) for seed in SEEDS)
+
+
+def never(order: Order) -> Any:
+    raise AssertionError("trained alone")
+
+
+@pytest.mark.parametrize("told", [OSError, RuntimeError])
+def test_a_full_disk_and_a_signal_end_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: type[Exception]
+) -> None:
+    def full(*_: Any) -> None:
+        behind = OSError(errno.ENOSPC, "No space left on device")
+        raise behind if told is OSError else told("file write failed") from behind
+
+    def signalled(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(fused, "run_trial", never)
+    for act, status in ((full, "no space"), (signalled, "preempted")):
+        monkeypatch.setattr(StackedClassifier, "on_train_batch_start", act)
+        assert {each.status for each in run_fused(orders(tmp_path, **SHORT))} == {status}
+    assert not list(tmp_path.glob("*/result.json")) + list(tmp_path.glob("*/failure.json"))
+
+
+def test_what_is_written_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = ("full", "dropout=off")
+    given = [order for arm in arms for order in orders(tmp_path / arm, arm, **SHORT)]
+    write = fused.write_json
+
+    def refused(path: Path, content: Any) -> None:
+        if path.parent == given[1].folder and "fused" in content:
+            raise PermissionError("not allowed")
+        write(path, content)
+
+    monkeypatch.setattr(fused, "write_json", refused)
+    outcomes = run_fused(given)
+    assert [each.trial for each in outcomes] == [order.trial for order in given]
+    assert outcomes[0].alone == "" and outcomes[1].alone == "PermissionError: not allowed"
+    told = [result_in(order.folder).get("fused") for order in given]
+    assert told == [6, None, None, 3, 3, 3]
+
+
+def test_nothing_is_left_of_how_a_former_attempt_ended(tmp_path: Path) -> None:
+    given = orders(tmp_path, **SHORT)
+    for order in given:
+        order.folder.mkdir()
+        for name in ("failure.json", "hang.txt"):
+            (order.folder / name).write_text("{}")
+    run_fused(given)
+    assert not list(tmp_path.glob("*/failure.json")) + list(tmp_path.glob("*/hang.txt"))
 
 
 def test_modules_that_offer_no_stack(tmp_path: Path) -> None:
@@ -249,10 +303,35 @@ def test_what_is_left_of_arms_alike_is_handed_over_together(
     assert sorted(r["fused"] for r in results) == [2] * 2 + [6] * 6
 
 
-def test_seeds_whose_worker_died_are_tried_again_alone(
+def test_an_arm_that_cannot_be_fused_is_tried_once(
     ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    handed: list[tuple[str, ...]] = []
+    fused_as_told = fused.run_fused
+
+    def noted(given: Sequence[Order]) -> Any:
+        handed.append(tuple(order.recipe.arm for order in given))
+        return fused_as_told(given)
+
+    monkeypatch.setattr(fused, "run_fused", noted)
+    short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
+    arms = {"with": {**short, "model.init_args.schedule": "plateau"}, "without": short}
+    write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": arms, "seeds": 5})
+    told = ablate("run", "fuse.yaml", "--fuse", "2", "--no-report", "--workers", "1")
+    assert told.code == 0 and told.out.count("trained alone: a plateau lowers") == 1
+    assert handed == [("with",) * 2, ("without",) * 2, ("without",) * 2]
+    results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
+    assert sorted(r.get("fused", 1) for r in results) == [1] * 6 + [2] * 4
+
+
+@pytest.mark.parametrize("how", ["died", "made no progress"])
+def test_seeds_whose_worker_died_are_tried_again_alone(
+    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     def died(given: Sequence[Order]) -> Any:
+        if how != "died":
+            given[0].folder.mkdir(parents=True)
+            (given[0].folder / "hang.txt").write_text("Thread 0x1")
         raise BrokenExecutor
 
     monkeypatch.setattr(fused, "run_fused", died)
@@ -260,7 +339,7 @@ def test_seeds_whose_worker_died_are_tried_again_alone(
     arms = {"with": short, "without": {**short, "model.init_args.dropout": 0.0}}
     write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": arms, "seeds": 2})
     told = ablate("run", "fuse.yaml", "--fuse", "2", "--no-report")
-    assert told.code == 0 and told.out.count("the worker died; trying again") == 4
+    assert told.code == 0 and told.out.count(f"the worker {how}; trying again") == 4
     results = [json.loads(f.read_text()) for f in tmp_path.glob("runs/trials/*/result.json")]
     assert [result["attempt"] for result in results] == [2] * 4
 
@@ -302,6 +381,8 @@ def test_auto_trains_large_nets_alone(tmp_path: Path) -> None:
     study, workspace = load_study("quickstart"), Workspace(tmp_path)
     arms = {arm.name: {"flops": 885_248} for arm in study.arms}
     assert pays(study, workspace, arms)[0] == 6
+    kept = pays(replace(study, keep_weights=True), workspace, arms)
+    assert kept == (1, "weights are chosen, kept or loaded")
     arms["full"] = {"flops": 24_000_000}
     assert pays(study, workspace, arms) == (1, "it pays for small nets only")
     assert pays(study, workspace, {})[0] == 1

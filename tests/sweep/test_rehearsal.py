@@ -1,4 +1,4 @@
-"""One batch tells what an arm logs, how big it is and what is wrong with it."""
+"""A batch or two tell what an arm logs, how big it is and what is wrong with it."""
 
 import datetime
 import json
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from ablations.study import InputError, Study, load_study
 from ablations.sweep import rehearsal
@@ -55,6 +56,28 @@ def test_a_trial_is_judged_by_a_batch_that_is_warm(
     assert rehearsed.flops == 128
     assert rehearsed.seconds == pytest.approx(seconds)
     assert next(ticks, None) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "found", "waits"),
+    [("cuda:1", "cuda", True), ("cpu", "cuda", False), ("cpu", None, False)],
+)
+def test_the_time_of_a_batch_is_taken_once_the_device_has_done_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, found: str | None, waits: bool
+) -> None:
+    done: list[Any] = []
+    there = found and torch.device(found)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: bool(found))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: there)
+    monkeypatch.setattr(torch.accelerator, "synchronize", done.append)
+    looks = SimpleNamespace(monotonic=lambda: done.append("time") or float(len(done)))
+    monkeypatch.setattr(rehearsal, "time", looks)
+    root = torch.device(device)
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=root), train_dataloader=[0])
+    clock = rehearsal._Clock()
+    clock.on_train_batch_start(trainer, None, None, 0)
+    clock.on_train_batch_end(trainer)
+    assert done == ([root, "time", root, "time"] if waits else ["time", "time"])
 
 
 def test_an_arm_is_inspected_without_training(toy: Study, tmp_path: Path) -> None:
