@@ -103,7 +103,7 @@ def _rehearse(order: Order, folder: Path) -> Rehearsal:
     if flops is None:
         built.trainer.callbacks.append(_as_callback(counter, built.namespace))
     built.trainer.loggers = [make_logger(built.namespace, metrics, built.trainer)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), counter.stack:
         warnings.simplefilter("ignore")
         built.trainer.fit(built.model, datamodule=built.data)
         logged = set(floats(built.trainer.callback_metrics))

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from ablations.study import InputError, Study, load_study
 from ablations.sweep import rehearsal
@@ -56,6 +58,17 @@ def test_a_trial_is_judged_by_a_batch_that_is_warm(
     assert rehearsed.flops == 128
     assert rehearsed.seconds == pytest.approx(seconds)
     assert next(ticks, None) is None
+
+
+def test_nothing_is_counted_after_a_batch_that_fails(
+    toy: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = order(toy, Path())
+    assert rehearse(asked).error is None
+    net = sys.modules[module_name(NAMESPACES[0])].TwoClasses
+    monkeypatch.setattr(net, "training_step", lambda self, batch, batch_idx: 1 / 0)
+    assert "ZeroDivisionError" in str(rehearse(asked).error)
+    assert not is_in_torch_dispatch_mode()
 
 
 @pytest.mark.parametrize(
