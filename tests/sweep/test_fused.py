@@ -252,17 +252,23 @@ STUDY = {
 }
 
 
-def test_a_sweep_hands_over_as_many_seeds_as_it_may(
-    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    handed: list[tuple[str, ...]] = []
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The arms of each group that is handed over to be fused."""
+    seen: list[tuple[str, ...]] = []
     fused_as_told = fused.run_fused
 
     def noted(given: Sequence[Order]) -> Any:
-        handed.append(tuple(order.recipe.arm for order in given))
+        seen.append(tuple(order.recipe.arm for order in given))
         return fused_as_told(given)
 
     monkeypatch.setattr(fused, "run_fused", noted)
+    return seen
+
+
+def test_a_sweep_hands_over_as_many_seeds_as_it_may(
+    ablate: Ablate, untracked: None, tmp_path: Path, handed: list[tuple[str, ...]]
+) -> None:
     short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
     arms: dict[str, dict[str, Any]] = STUDY["arms"]  # type: ignore[assignment]
     changed = {name: {**short, **arm} for name, arm in arms.items()}
@@ -277,16 +283,8 @@ def test_a_sweep_hands_over_as_many_seeds_as_it_may(
 
 
 def test_what_is_left_of_arms_alike_is_handed_over_together(
-    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ablate: Ablate, untracked: None, tmp_path: Path, handed: list[tuple[str, ...]]
 ) -> None:
-    handed: list[tuple[str, ...]] = []
-    fused_as_told = fused.run_fused
-
-    def noted(given: Sequence[Order]) -> Any:
-        handed.append(tuple(order.recipe.arm for order in given))
-        return fused_as_told(given)
-
-    monkeypatch.setattr(fused, "run_fused", noted)
     arms: dict[str, dict[str, Any]] = {
         "with": {},
         "without": {"model.init_args.dropout": 0.0},
@@ -304,16 +302,8 @@ def test_what_is_left_of_arms_alike_is_handed_over_together(
 
 
 def test_an_arm_that_cannot_be_fused_is_tried_once(
-    ablate: Ablate, untracked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ablate: Ablate, untracked: None, tmp_path: Path, handed: list[tuple[str, ...]]
 ) -> None:
-    handed: list[tuple[str, ...]] = []
-    fused_as_told = fused.run_fused
-
-    def noted(given: Sequence[Order]) -> Any:
-        handed.append(tuple(order.recipe.arm for order in given))
-        return fused_as_told(given)
-
-    monkeypatch.setattr(fused, "run_fused", noted)
     short = {"trainer.max_epochs": 1, "data.init_args.limit": 128}
     arms = {"with": {**short, "model.init_args.schedule": "plateau"}, "without": short}
     write_yaml(tmp_path / "fuse.yaml", STUDY | {"arms": arms, "seeds": 5})
