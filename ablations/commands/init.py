@@ -62,7 +62,7 @@ def init(base: Path, out: Path, console: Console, *, only_list: bool, cli: str |
         return
     candidates = named(switches)
     count = 1 + sum(not candidate.reason for candidate in candidates)
-    with phase(console, f"rehearsing {count} arms on one batch each ..."):
+    with phase(console, f"rehearsing {count} arms on a batch or two each ..."):
         metric, logged, candidates = _rehearsed(recipe, candidates)
     if all(candidate.reason for candidate in candidates):
         raise InputError(f"no switch can be used: {candidates[0].reason}", file=base)

@@ -58,7 +58,7 @@ class Rehearsing:
         from ablations.sweep.rehearsal import changes, check_rehearsals
 
         names = [arm.name for arm in study.arms if arm.name in needed or arm.name == study.baseline]
-        with phase(self.console, f"rehearsing {len(names)} arms on one batch each ..."):
+        with phase(self.console, f"rehearsing {len(names)} arms on a batch or two each ..."):
             rehearsals = rehearse_arms(study, names, self.executor, self.timeout)
         errors = check_rehearsals(study, rehearsals)
         if own:

@@ -20,6 +20,7 @@ import yaml
 
 from ablations.sweep.build import Built, build
 from ablations.sweep.job import Order, Outcome
+from ablations.sweep.overhead import less_overhead
 from ablations.sweep.process import no_longer_than, output_to
 from ablations.sweep.randomness import reset_torch
 from ablations.sweep.trial import (
@@ -140,7 +141,7 @@ def _train(
     watch = _make_watch(built[0].namespace, files, progressed)
     trainer.callbacks.append(watch)
     trainer.loggers = [make_logger(built[0].namespace, _Shared(files), trainer)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), less_overhead(built[0].namespace, trainer, model):
         warnings.simplefilter("ignore")
         trainer.fit(model, datamodule=data)
         metrics = _shares(floats(trainer.callback_metrics), len(files))

@@ -24,6 +24,7 @@ from ablations.sweep.build import Built, build
 from ablations.sweep.chance import chance_of, learned_nothing
 from ablations.sweep.commit import code_version
 from ablations.sweep.job import Order, Outcome
+from ablations.sweep.overhead import less_overhead
 from ablations.sweep.process import no_longer_than, output_to
 from ablations.sweep.randomness import reset_torch
 from ablations.sweep.ranks import follower_was_killed, follows, mean_over_ranks, raised_at
@@ -112,7 +113,7 @@ def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:
     watch.progressed = progressed
     built.trainer.callbacks.append(watch)
     built.trainer.loggers = [make_logger(built.namespace, metrics_file, built.trainer)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), less_overhead(built.namespace, built.trainer, built.model):
         warnings.simplefilter("ignore")
         try:
             metrics = _fit_and_test(built, order, checkpoint if resumed else None)
