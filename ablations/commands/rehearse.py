@@ -55,11 +55,13 @@ class Rehearsing:
             InputError: An arm cannot be trained.
         """
         from ablations.sweep.orders import rehearse_arms
-        from ablations.sweep.rehearsal import changes, check_rehearsals
 
         names = [arm.name for arm in study.arms if arm.name in needed or arm.name == study.baseline]
         with phase(self.console, f"rehearsing {len(names)} arms on a batch or two each ..."):
             rehearsals = rehearse_arms(study, names, self.executor, self.timeout)
+        # It imports torch, for which the workers do not have to wait.
+        from ablations.sweep.rehearsal import changes, check_rehearsals
+
         errors = check_rehearsals(study, rehearsals)
         if own:
             errors = [rehearsal.error for rehearsal in rehearsals.values() if rehearsal.error]

@@ -123,6 +123,7 @@ def _check_servers(storage: str | None) -> None:
 def _import_libraries() -> None:
     """Import what takes seconds while the workers start."""
     import ablations.sweep.ledger
+    import ablations.sweep.rehearsal
     import ablations.sweep.tracking
 
     ablations.sweep.tracking.preload()
