@@ -20,8 +20,9 @@ from ablations.nets.spec import parameters
 from ablations.study import Study, load_study
 from ablations.study.design import trials
 from ablations.study.yamlfile import expand, merge
+from ablations.sweep.differences import check_rehearsals
 from ablations.sweep.orders import order_for
-from ablations.sweep.rehearsal import check_rehearsals, rehearse
+from ablations.sweep.rehearsal import rehearse
 from ablations.workspace import Workspace
 from tests.data.images import REAL
 

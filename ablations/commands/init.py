@@ -21,10 +21,11 @@ from ablations.study.fields import parse_metric
 from ablations.study.yamlfile import expand, read_yaml
 from ablations.sweep.build import Built, Recipe, build
 from ablations.sweep.complaints import import_class
+from ablations.sweep.differences import changes
 from ablations.sweep.job import Order
 from ablations.sweep.process import output_to
 from ablations.sweep.progress import phase
-from ablations.sweep.rehearsal import changes, rehearse
+from ablations.sweep.rehearsal import rehearse
 from ablations.workspace import write_atomic
 
 SEEDS = 6

@@ -8,8 +8,9 @@ from rich.table import Table
 from ablations.commands.stages import planned, seeds_told
 from ablations.study import InputError, Study
 from ablations.study.tuning import check_stage, probes, told_in_space, tuned_arms
+from ablations.sweep.differences import changes, check_differences
 from ablations.sweep.orders import order_for
-from ablations.sweep.rehearsal import changes, check_differences, inspect_arm
+from ablations.sweep.rehearsal import inspect_arm
 from ablations.workspace import Workspace
 
 

@@ -54,14 +54,12 @@ class Rehearsing:
         Raises:
             InputError: An arm cannot be trained.
         """
+        from ablations.sweep.differences import changes, check_rehearsals
         from ablations.sweep.orders import rehearse_arms
 
         names = [arm.name for arm in study.arms if arm.name in needed or arm.name == study.baseline]
         with phase(self.console, f"rehearsing {len(names)} arms on a batch or two each ..."):
             rehearsals = rehearse_arms(study, names, self.executor, self.timeout)
-        # It imports torch, for which the workers do not have to wait.
-        from ablations.sweep.rehearsal import changes, check_rehearsals
-
         errors = check_rehearsals(study, rehearsals)
         if own:
             errors = [rehearsal.error for rehearsal in rehearsals.values() if rehearsal.error]
@@ -86,7 +84,7 @@ class Rehearsing:
 
 def told_by_trials(study: Study, workspace: Workspace) -> dict[str, Any]:
     """The same of arms whose trials another study trained, as far as these tell: no flops."""
-    from ablations.sweep.rehearsal import changes
+    from ablations.sweep.differences import changes
 
     configs: dict[str, Any] = {}
     told: dict[str, Any] = {}

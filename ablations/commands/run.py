@@ -88,7 +88,10 @@ def run(study: Study, workspace: Workspace, console: Console, options: Options) 
         threading.Thread(target=_import_results, daemon=True).start()
         return _sweep(study, workspace, console, rehearsing, arms, options, started)
     except KeyboardInterrupt:
-        console.print("interrupted before anything was trained", highlight=False)
+        # A second signal, while the sweep was ending for the first, comes here as well.
+        begun = workspace.root.exists()
+        told = "; run the same command again to go on" if begun else " before anything was trained"
+        console.print(f"interrupted{told}", highlight=False)
         executor.stop(kill=True)
         return 130
     finally:
@@ -123,7 +126,6 @@ def _check_servers(storage: str | None) -> None:
 def _import_libraries() -> None:
     """Import what takes seconds while the workers start."""
     import ablations.sweep.ledger
-    import ablations.sweep.rehearsal
     import ablations.sweep.tracking
 
     ablations.sweep.tracking.preload()
@@ -239,7 +241,7 @@ def _kept_in_order(workspace: Workspace, parts: Sequence["Part"]) -> Iterator[No
     """Leave no run RUNNING, whatever breaks off; say in one line what a person has to mend."""
     try:
         yield
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         for part in parts:
             part.tracker.close("KILLED")
         if not out_of_space(error):

@@ -132,6 +132,40 @@ def test_fail_fast(ablate: Ablate, tmp_path: Path) -> None:
     assert len(trained(tmp_path)) == 3
 
 
+def runs_by_status(folder: Path) -> dict[str, int]:
+    with sqlite3.connect(folder / "runs" / "mlflow.db") as database:
+        return dict(database.execute("select status, count(*) from runs group by 1"))
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_interrupted(
+    ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twice: bool
+) -> None:
+    write_project(tmp_path)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ablations.sweep.orders.rehearse_arms", interrupted)
+        told = ablate(*RUN)
+        assert told.code == 130 and "interrupted before anything was trained" in told.out
+        assert not (tmp_path / "runs").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("ablations.sweep.scheduler.wait", interrupted)
+        if twice:
+            patched.setattr("ablations.sweep.scheduler.Sweep._interrupt", interrupted)
+        told = ablate(*RUN)
+        assert told.code == 130
+        assert "interrupted; run the same command again to go on" in told.out
+        assert "RUNNING" not in runs_by_status(tmp_path)
+    before = trained(tmp_path)
+    told = ablate(*RUN)
+    assert told.code == 0 and "1 already done" in told.out
+    after = trained(tmp_path)
+    assert len(after) == 9 and {key: after[key] for key in before} == before
+
+
 @pytest.mark.parametrize("format", ["text", "markdown", "latex", "html", "csv", "json"])
 def test_a_table_before_anything_was_run(ablate: Ablate, tmp_path: Path, format: str) -> None:
     write_project(tmp_path)
