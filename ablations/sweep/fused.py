@@ -141,7 +141,7 @@ def _train(
     watch = _make_watch(built[0].namespace, files, progressed)
     trainer.callbacks.append(watch)
     trainer.loggers = [make_logger(built[0].namespace, _Shared(files), trainer)]
-    with warnings.catch_warnings(), less_overhead(built[0].namespace, trainer, model):
+    with warnings.catch_warnings(), less_overhead(built[0].namespace, model):
         warnings.simplefilter("ignore")
         trainer.fit(model, datamodule=data)
         metrics = _shares(floats(trainer.callback_metrics), len(files))

@@ -3,69 +3,80 @@
 import dis
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache, partial
 from types import FunctionType
 from typing import Any
 from unittest import mock
 
-# Those of validation and test batches are left: Lightning looks at their parameters.
-_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
+# Lightning's functions that call a hook by its name, and of whom.
+_CALLS: dict[str, Callable[[Any], Iterable[Any]]] = {
+    "_call_lightning_module_hook": lambda trainer: (trainer.lightning_module,),
+    "_call_callback_hooks": lambda trainer: trainer.callbacks,
+    "_call_strategy_hook": lambda trainer: (trainer.strategy,),
+}
 _NOTHING = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 
 @contextmanager
-def less_overhead(namespace: str, trainer: Any, model: Any) -> Iterator[None]:
+def less_overhead(namespace: str, model: Any) -> Iterator[None]:
     """Within it a step does the same with fewer of Lightning's own operations.
 
-    - Hooks that nobody has filled are passed over, as Lightning does with any that is not callable.
-      A module that optimizes by hand keeps its own, since it may call them itself.
-    - The name of the hook at work is set on the module without a search of its parameters.
+    - Hooks that nobody has filled are not called, nor timed, nor noted on the module by name.
+    - The name of a hook is set on the module without a search of its parameters.
     - The signature of ``training_step``, which is asked for at each step, is kept.
     - What was logged is not moved to the device on which it is already.
 
     Args:
         namespace: The package of the trainer, pytorch_lightning or lightning.pytorch.
-        trainer: With all of its callbacks.
         model: The module to be trained.
     """
     kind: Any = type(model)
-    owners = [*trainer.callbacks, *([model] if model.automatic_optimization else [])]
-    empty = [(o, name) for o in owners for name in _HOOKS if does_nothing(o, name)]
     step = getattr(kind, "training_step", None)
+    calls = importlib.import_module(f"{namespace}.trainer.call")
     result = importlib.import_module(f"{namespace}.trainer.connectors.logger_connector.result")
-    logged = getattr(result, "_ResultMetric", None)
     with ExitStack() as stack:
-        for owner, name in empty:
-            vars(owner)[name] = None  # past a module's __setattr__
-            stack.callback(vars(owner).pop, name)
-        stack.enter_context(mock.patch.object(kind, "__setattr__", _setting(kind.__setattr__)))
+
+        def patch(owner: Any, name: str, made: Callable[[Any], Any]) -> None:
+            # Another version of Lightning may have no such function, and is left as it is.
+            if hasattr(owner, name):
+                patched = mock.patch.object(owner, name, made(getattr(owner, name)))
+                stack.enter_context(patched)
+
+        for name, owners in _CALLS.items():
+            patch(calls, name, partial(_calling, owners))
+        patch(getattr(result, "_ResultMetric", None), "to", _moving)
+        patch(kind, "__setattr__", _setting)
         if isinstance(step, FunctionType) and not hasattr(step, "__wrapped__"):
             kept = inspect.signature(step)
             stack.enter_context(mock.patch.object(step, "__signature__", kept, create=True))
-        if logged is not None:
-            stack.enter_context(mock.patch.object(logged, "to", _moving(logged.to)))
         yield
 
 
 def does_nothing(owner: Any, name: str) -> bool:
-    """Whether a method only returns None, by its bytecode."""
-    method = getattr(type(owner), name, None)
-    return (
-        name not in vars(owner)
-        and isinstance(method, FunctionType)
-        and all(
-            each.opname in _NOTHING and (each.argval is None or "CONST" not in each.opname)
-            for each in dis.get_instructions(method)
-        )
+    """Whether a method only returns None."""
+    return name not in vars(owner) and _is_empty(getattr(type(owner), name, None))
+
+
+@lru_cache(maxsize=1024)
+def _is_empty(method: Any) -> bool:
+    """By its bytecode."""
+    return isinstance(method, FunctionType) and all(
+        each.opname in _NOTHING and (each.argval is None or "CONST" not in each.opname)
+        for each in dis.get_instructions(method)
     )
+
+
+def _calling(
+    owners: Callable[[Any], Iterable[Any]], plain: Callable[..., Any]
+) -> Callable[..., Any]:
+    def call(trainer: Any, hook_name: str, *args: Any, **kwargs: Any) -> Any:
+        if "pl_module" not in kwargs and all(does_nothing(o, hook_name) for o in owners(trainer)):
+            return None
+        return plain(trainer, hook_name, *args, **kwargs)
+
+    return call
 
 
 def _setting(plain: Callable[[Any, str, Any], None]) -> Callable[[Any, str, Any], None]:

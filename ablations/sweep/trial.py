@@ -113,7 +113,7 @@ def _train(order: Order, started: float, progressed: Callable[[], None]) -> Any:
     watch.progressed = progressed
     built.trainer.callbacks.append(watch)
     built.trainer.loggers = [make_logger(built.namespace, metrics_file, built.trainer)]
-    with warnings.catch_warnings(), less_overhead(built.namespace, built.trainer, built.model):
+    with warnings.catch_warnings(), less_overhead(built.namespace, built.model):
         warnings.simplefilter("ignore")
         try:
             metrics = _fit_and_test(built, order, checkpoint if resumed else None)

@@ -62,7 +62,7 @@ def fitted(namespace: str, lighter: bool, **members: Any) -> tuple[Any, Any, Any
     how: dict[str, Any] = dict.fromkeys(off, False)
     trainer = pl.Trainer(max_epochs=2, accelerator="cpu", callbacks=[callback], **how)
     around: AbstractContextManager[None] = (
-        less_overhead(namespace, trainer, model) if lighter else nullcontext()
+        less_overhead(namespace, model) if lighter else nullcontext()
     )
     with around:
         trainer.fit(model)
@@ -85,38 +85,37 @@ def test_the_same_training(namespace: str) -> None:
     assert all(math.isfinite(value) for value in kept.values())
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("namespace", NAMESPACES)
 def test_it_leaves_everything_as_it_was(namespace: str) -> None:
-    trainer, model, callback = fitted(namespace, True)
+    module = importlib.import_module(namespace).LightningModule
+    kind = type("Module", (Noting, module), {})
+    model = kind()
+    call = importlib.import_module(f"{namespace}.trainer.call")
     result = importlib.import_module(f"{namespace}.trainer.connectors.logger_connector.result")
-    kind = type(model)
-    assert kind.__setattr__ is torch.nn.Module.__setattr__ and "__setattr__" not in vars(kind)
-    assert not hasattr(Noting.training_step, "__signature__")
-    moving = result._ResultMetric.to
-    with less_overhead(namespace, trainer, model):
-        assert model.on_train_batch_start is None and callback.on_train_batch_start is None
-        assert callable(model.on_after_backward) and callable(callback.on_train_batch_end)
-        assert result._ResultMetric.to is not moving
+    before = [call._call_callback_hooks, result._ResultMetric.to]
+    with less_overhead(namespace, model):
+        assert call._call_callback_hooks is not before[0]
+        assert result._ResultMetric.to is not before[1]
+        assert hasattr(Noting.training_step, "__signature__")
         model.kept = "set within"
-    assert callable(model.on_train_batch_start) and callable(callback.on_train_batch_start)
-    assert result._ResultMetric.to is moving
+    assert [call._call_callback_hooks, result._ResultMetric.to] == before
+    assert "__setattr__" not in vars(kind) and not hasattr(Noting.training_step, "__signature__")
     assert model.kept == "set within"
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_module_that_optimizes_by_hand_may_call_its_hooks() -> None:
-    def training_step(self: Any, batch: Any, batch_idx: int) -> None:
-        optimizer = self.optimizers()
-        loss = self.layer(batch[0]).square().mean()
-        self.on_before_zero_grad(optimizer)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
+def test_hooks_that_are_called_by_the_module_or_put_on_it() -> None:
+    seen: list[str] = []
 
-    members = {"training_step": training_step, "automatic_optimization": False}
-    trainer, _, _ = fitted(NAMESPACES[0], True, **members)
-    assert trainer.global_step == 10
+    def training_step(self: Any, batch: Any, batch_idx: int) -> Any:
+        self.on_before_backward(None)  # empty, and there all the same
+        return self.layer(batch[0]).square().mean()
+
+    def on_train_start(self: Any) -> None:
+        self.on_before_zero_grad = lambda optimizer: seen.append("put on it")
+
+    fitted(NAMESPACES[0], True, training_step=training_step, on_train_start=on_train_start)
+    assert seen == 10 * ["put on it"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -126,8 +125,8 @@ def test_a_module_with_a_way_of_its_own_to_set_attributes() -> None:
             value += 1
         pytorch_lightning.LightningModule.__setattr__(self, name, value)
 
-    trainer, model, _ = fitted(NAMESPACES[0], False, __setattr__=set_attribute)
-    with less_overhead(NAMESPACES[0], trainer, model):
+    _, model, _ = fitted(NAMESPACES[0], False, __setattr__=set_attribute)
+    with less_overhead(NAMESPACES[0], model):
         model.own = 1
         model._current_fx_name = "training_step"
     assert model.own == 2 and model._current_fx_name == "training_step"
