@@ -1,6 +1,7 @@
 """Who may know whom: the rooms of the package, held by a walk over its imports."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -160,3 +161,11 @@ def test_a_wrong_import_is_named(module: str, source: str, complaint: str) -> No
 )
 def test_a_right_import_passes(module: str, source: str) -> None:
     assert complaints(module, imports(source, module)) == []
+
+
+def test_a_sweep_imports_no_torch_beside_its_workers() -> None:
+    modules = [f"ablations.sweep.{name}" for name in ("differences", "orders", "sources")]
+    modules += [f"ablations.sweep.{name}" for name in ("scheduler", "ledger", "tracking", "tuning")]
+    modules += ["ablations.commands.run", "ablations.commands.conclude", "mlflow"]
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

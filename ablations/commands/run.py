@@ -30,6 +30,7 @@ from ablations.study.tuning import check_stage
 from ablations.workspace import State, Workspace, out_of_space, write_json
 
 if TYPE_CHECKING:
+    from ablations.sweep.executors import Executor
     from ablations.sweep.scheduler import Sweep, Work
     from ablations.sweep.seeding import Part
 
@@ -167,9 +168,9 @@ def _sweep(
         budget = Budget(options.max_trials, until)
         sweep, held = None, 0
         swept = Swept()
-        with _kept_in_order(workspace, parts):
-            if rehearsing is not None:
-                executor = rehearsing.executor
+        executor = rehearsing.executor if rehearsing is not None else None
+        with _kept_in_order(workspace, parts, executor):
+            if executor is not None:
                 fuse = options.fuse
                 if not fuse:
                     fuse, why = pays(study, workspace, arms[study.name])
@@ -208,8 +209,8 @@ def _sweep(
                 conclude(each.study, workspace, console, each.tracker, report)
                 if own is not None and each is part:
                     own_heading(study, workspace, console)
-        for each in parts:
-            each.tracker.close("KILLED" if swept.interrupted else "FINISHED")
+            for each in parts:
+                each.tracker.close("KILLED" if swept.interrupted else "FINISHED")
     for trouble in {each.tracker.trouble for each in parts if each.tracker.trouble}:
         told = "nothing is lost: run again to bring it up to date"
         say(f"MLflow could not be written ({trouble}); {told}")
@@ -237,14 +238,19 @@ def _work_off(work: "Work", sweep: "Sweep | None", options: Options) -> None:
 
 
 @contextmanager
-def _kept_in_order(workspace: Workspace, parts: Sequence["Part"]) -> Iterator[None]:
+def _kept_in_order(
+    workspace: Workspace, parts: Sequence["Part"], executor: "Executor | None"
+) -> Iterator[None]:
     """Leave no run RUNNING, whatever breaks off; say in one line what a person has to mend."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted and executor is not None:
+            executor.stop(kill=True)
         for part in parts:
             part.tracker.close("KILLED")
-        if not out_of_space(error):
+        if interrupted or not out_of_space(error):
             raise
         told = "no space is left on its disk; make some, then run the same command again to go on"
         raise InputError(told, file=workspace.root) from error

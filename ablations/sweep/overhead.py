@@ -56,13 +56,18 @@ def less_overhead(namespace: str, model: Any) -> Iterator[None]:
 
 def does_nothing(owner: Any, name: str) -> bool:
     """Whether a method only returns None."""
-    return name not in vars(owner) and _is_empty(getattr(type(owner), name, None))
+    method = getattr(type(owner), name, None)
+    return (
+        isinstance(method, FunctionType)
+        and name not in getattr(owner, "__dict__", ())
+        and _is_empty(method)
+    )
 
 
 @lru_cache(maxsize=1024)
-def _is_empty(method: Any) -> bool:
+def _is_empty(method: FunctionType) -> bool:
     """By its bytecode."""
-    return isinstance(method, FunctionType) and all(
+    return all(
         each.opname in _NOTHING and (each.argval is None or "CONST" not in each.opname)
         for each in dis.get_instructions(method)
     )
@@ -91,10 +96,6 @@ def _setting(plain: Callable[[Any, str, Any], None]) -> Callable[[Any, str, Any]
 
 def _moving(plain: Callable[..., Any]) -> Callable[..., Any]:
     def to(self: Any, device: Any) -> Any:
-        if self.is_tensor and vars(self).get("is_on") == device:
-            return self
-        plain(self, device)
-        self.is_on = device
-        return self
+        return self if self.is_tensor and self.value.device == device else plain(self, device)
 
     return to

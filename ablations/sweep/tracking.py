@@ -83,6 +83,7 @@ class Tracker:
         self._saved = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
         self._wanted: dict[Trial, State] = {}
+        self._over = False
 
     def sync(self, trials: Iterable[Trial], states: Mapping[str, State]) -> None:
         """Mirror the folders of these trials, and of all that could not be mirrored before."""
@@ -107,10 +108,16 @@ class Tracker:
         self._thread.submit(self._attempt, self._conclude, summaries, answer, table, artifacts)
 
     def close(self, status: str) -> None:
-        """Wait until all is written, end the parent run, and remember that it was done."""
+        """Wait until all is written, end the parent run, and remember that it was done.
+
+        Closed already, it does nothing; interrupted while it waits, it can be called again.
+        """
+        if self._over:
+            return
         self._thread.submit(self._sync, {}).result()
         self._thread.submit(self._attempt, self._close, status).result()
         self._thread.shutdown()
+        self._over = True
 
     @property
     def ids(self) -> tuple[str, dict[str, str]] | None:

@@ -137,14 +137,24 @@ def runs_by_status(folder: Path) -> dict[str, int]:
         return dict(database.execute("select status, count(*) from runs group by 1"))
 
 
-@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("again", ["", "while it stops", "while it closes", "once it is closed"])
 def test_interrupted(
-    ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twice: bool
+    ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
+    from ablations.sweep.tracking import Tracker
+
     write_project(tmp_path)
+    close, closed = Tracker.close, list[str]()
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
+
+    def interrupted_once(self: Tracker, status: str) -> None:
+        closed.append(status)
+        if len(closed) > 1 or again == "once it is closed":
+            close(self, status)
+        if len(closed) == 1:
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr("ablations.sweep.orders.rehearse_arms", interrupted)
@@ -153,8 +163,10 @@ def test_interrupted(
         assert not (tmp_path / "runs").exists()
     with monkeypatch.context() as patched:
         patched.setattr("ablations.sweep.scheduler.wait", interrupted)
-        if twice:
+        if again == "while it stops":
             patched.setattr("ablations.sweep.scheduler.Sweep._interrupt", interrupted)
+        elif again:
+            patched.setattr(Tracker, "close", interrupted_once)
         told = ablate(*RUN)
         assert told.code == 130
         assert "interrupted; run the same command again to go on" in told.out

@@ -48,7 +48,9 @@ class Noting:
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
 
 
-def fitted(namespace: str, lighter: bool, **members: Any) -> tuple[Any, Any, Any]:
+def fitted(
+    namespace: str, lighter: bool, profiler: Any = None, **members: Any
+) -> tuple[Any, Any, Any]:
     """Trainer, module and callback after two epochs."""
     pl: Any = importlib.import_module(namespace)
     torch.manual_seed(0)
@@ -60,7 +62,8 @@ def fitted(namespace: str, lighter: bool, **members: Any) -> tuple[Any, Any, Any
     callback = type("Own", (pl.Callback,), {"on_train_batch_end": on_train_batch_end})()
     off = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "logger")
     how: dict[str, Any] = dict.fromkeys(off, False)
-    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", callbacks=[callback], **how)
+    how |= {"callbacks": [callback], "profiler": profiler}
+    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", **how)
     around: AbstractContextManager[None] = (
         less_overhead(namespace, model) if lighter else nullcontext()
     )
@@ -83,6 +86,40 @@ def test_the_same_training(namespace: str) -> None:
     assert set(kept) == {"loss", "loss_step", "loss_epoch", "doubled", "norm", "weight"}
     assert {name: float(value) for name, value in trainer.callback_metrics.items()} == kept
     assert all(math.isfinite(value) for value in kept.values())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_less_is_done(namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pl: Any = importlib.import_module(namespace)
+    result = importlib.import_module(f"{namespace}.trainer.connectors.logger_connector.result")
+    actions, names, moved = list[str](), list[str](), list[Any]()
+    move = result._ResultMetric.to
+
+    def start(self: Any, action_name: str) -> None:
+        actions.append(action_name.rpartition(".")[2])
+
+    def set_attribute(self: Any, name: str, value: Any) -> None:
+        names.append(name)
+        pl.LightningModule.__setattr__(self, name, value)
+
+    def to(self: Any, *args: Any) -> Any:
+        moved.append(self)
+        return move(self, *args)
+
+    monkeypatch.setattr(result._ResultMetric, "to", to)
+    members = {"start": start, "stop": lambda self, action_name: None}
+    for lighter in (False, True):
+        for seen in (actions, names, moved):
+            seen.clear()
+        profiler = type("Profiler", (pl.profilers.Profiler,), members)()
+        fitted(namespace, lighter, profiler, __setattr__=set_attribute)
+        assert actions.count("on_after_backward") == 10 + (0 if lighter else 10)  # and of callbacks
+        assert actions.count("on_before_zero_grad") == (0 if lighter else 20)
+        assert (names.count("_current_fx_name") == 1) is lighter  # at construction
+        assert "layer" in names
+        # Three values a step, one an epoch, and all four at the end.
+        assert len(moved) == (0 if lighter else 3 * 10 + 2 + 4)
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
@@ -133,7 +170,19 @@ def test_a_module_with_a_way_of_its_own_to_set_attributes() -> None:
     assert vars(type(model))["__setattr__"] is set_attribute
 
 
+class Callable:
+    """Equal to others of its kind, so without a hash."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Callable)
+
+    def __call__(self) -> None:
+        pass
+
+
 class Hooks:
+    put = Callable()
+
     def told(self, batch: Any) -> None:
         """Only documented."""
 
@@ -166,7 +215,8 @@ class Hooks:
     ("name", "empty"),
     [
         *((name, True) for name in ("told", "bare", "unfinished", "none")),
-        *((name, False) for name in ("number", "same", "refuses", "calls", "decorated", "no_such")),
+        *((name, False) for name in ("number", "same", "refuses", "calls", "decorated")),
+        *((name, False) for name in ("put", "no_such")),
     ],
 )
 def test_what_does_nothing(name: str, empty: bool) -> None:

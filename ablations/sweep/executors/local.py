@@ -85,10 +85,10 @@ class LocalExecutor:
             waiting, self._waiting = self._waiting, deque()
         for _, told in waiting:
             told.cancel()
+        for pool in self._pools if kill else ():
+            for process in list((pool._processes or {}).values()):
+                process.kill()
         for pool in self._pools:
-            if kill:
-                for process in list((pool._processes or {}).values()):
-                    process.kill()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
