@@ -77,9 +77,10 @@ def _calling(
     owners: Callable[[Any], Iterable[Any]], plain: Callable[..., Any]
 ) -> Callable[..., Any]:
     def call(trainer: Any, hook_name: str, *args: Any, **kwargs: Any) -> Any:
-        if "pl_module" not in kwargs and all(does_nothing(o, hook_name) for o in owners(trainer)):
-            return None
-        return plain(trainer, hook_name, *args, **kwargs)
+        for owner in owners(trainer):
+            if "pl_module" in kwargs or not does_nothing(owner, hook_name):
+                return plain(trainer, hook_name, *args, **kwargs)
+        return None
 
     return call
 
