@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import tarfile
 import tempfile
 import time
@@ -57,7 +56,7 @@ class Augment:
         self.matrix = (vectors * (0.1 * np.sqrt(values))).T if colour else None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        random = np.random.default_rng(torch.randint(2**62, ()).item())
+        random = np.random.default_rng(int(torch.randint(2**62, ())))
         centred = image.astype(np.float32) - self.mean
         if self.padding:
             pad = (self.padding, self.padding)
@@ -146,15 +145,16 @@ class Stub:
 
 def ours(path: Path, **arguments: Any) -> Loader:
     data = PackedDataModule(str(path), BATCH, flip=True, validation=0.0, **arguments)
-    data.trainer = Stub()  # type: ignore[assignment]
-    loader = data.train_dataloader()
+    data.trainer = Stub()
+    loader: Any = data.train_dataloader()
     return lambda: loader
 
 
 def photographs(source: Path, folder: Path, cores: int) -> dict[str, Loader]:
     """Loaders at 224 pixels, over the same photographs in every form."""
     entries = by_class(source, folder / "scratch").splits["train"]
-    natural, squares, shards = [], [], []
+    natural, squares = list[tuple[Path, int]](), list[tuple[Path, int]]()
+    shards: list[str] = []
     for part in range(2 * cores):
         shard = folder / f"shard-{part}.tar"
         shards.append(str(shard))
@@ -179,7 +179,7 @@ def photographs(source: Path, folder: Path, cores: int) -> dict[str, Loader]:
     for encoding in ("raw", "jpeg"):
         pack(
             "folder", folder / "natural", folder / encoding, Console(quiet=True), encoding=encoding
-        )  # type: ignore[arg-type]
+        )
     augment = Augment(read_packed(folder / "raw"), CROP, 0, colour=True)
     same: dict[str, Any] = {"crop": CROP, "pca_colour": True}
     streamed = same | {"resident_gib": 0.0, "num_workers": cores + 1}
@@ -217,7 +217,7 @@ def processor_seconds() -> float:
     """Time that this process and its workers have spent on processors so far."""
     own = psutil.Process()
     times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    return float(sum(each.user + each.system for each in times))
 
 
 def measure(loaders: dict[str, Loader], rounds: int) -> dict[str, Rates]:
@@ -258,7 +258,7 @@ def table(title: str, found: dict[str, Rates], epoch: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, required=True, help="class folders of JPEGs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
@@ -280,4 +280,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,6 +16,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def layer(
     asked: argparse.Namespace,
     dtype: torch.dtype,
     layout: torch.memory_format,
-) -> list:
+) -> list[Callable[[], Any]]:
     """Torch's, ours, and a copy of the tensor."""
     to = {"device": asked.device, "dtype": dtype, "memory_format": layout}
     x, given = (30 * torch.randn(asked.batch, *shape) for _ in range(2))
@@ -86,7 +87,7 @@ def layer(
     return [*steps, lambda: kept.copy_(x.detach())]
 
 
-def alexnet(batch: int, device: str) -> list:
+def alexnet(batch: int, device: str) -> list[Callable[[], Any]]:
     images = 60 * torch.randn(batch, 3, 224, 224, device=device)
     labels = torch.zeros(batch, dtype=torch.long, device=device)
     ours, theirs = (AlexNet(num_classes=1000).to(device) for _ in range(2))

@@ -70,7 +70,7 @@ def table(rows: tuple[Traced, ...], batch: int, device: Device) -> list[str]:
     seconds = moved / device.bandwidth
     lines.append(_line("update", 0.0, moved, seconds, "memory"))
     total = [a + b for a, b in zip(total, (0.0, moved, seconds), strict=True)]
-    lines.append(_line("step", *total, ""))
+    lines.append(_line("step", total[0], total[1], total[2], ""))
     lines.append(
         f"{batch / total[2]:,.0f} images/s at most, {total[0] / total[2] / 1e12:,.0f} TFLOP/s "
         f"of {device.arithmetic / 1e12:,.0f}; by arithmetic alone "

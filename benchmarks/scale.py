@@ -77,7 +77,7 @@ def sweep(folder: Path, count: int) -> list[tuple[float, float, int]]:
         tracker = Tracker(study, workspace, {arm: {"changes": {}} for arm in ARMS})
         wants = dict.fromkeys(ARMS, len(study.seeds))
         part = Part(study, Ledger(study, workspace), tracker, lambda: wants)
-        seeds = Seeds([part], workspace, {}, told.write)
+        seeds = Seeds([part], workspace, lambda line: None)
         swept = Sweep(workspace, executor, Console(file=told), Budget()).run(seeds, fail_fast=False)
         assert swept.done == count
         executor.feel()

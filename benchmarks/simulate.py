@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -135,7 +136,7 @@ def studies(
 
 def family(rng: np.random.Generator) -> str:
     arms, reps, margin = 6, 4000, 1.5
-    modes = ["min"] * arms
+    modes: list[Literal["min", "max"]] = ["min"] * arms
     rows = []
     for name, draw in SHAPES.items():
         scale = SPREADS[name]
@@ -228,7 +229,7 @@ def sequential(rng: np.random.Generator) -> str:
             bound.append(np.quantile(z[alive, k], 1 - share * len(z) / alive.sum()))
             alive &= z[:, k] < bound[-1]
         naive = np.array([stats.t.ppf(0.975, n - 1) for n in looks])
-        cells = [(t >= naive).any(axis=1), (t >= np.array(bound)).any(axis=1)]
+        cells: list[Any] = [(t >= naive).any(axis=1), (t >= np.array(bound)).any(axis=1)]
         for spending in ("pocock", "obrien-fleming"):
             for level in (0.05, 0.05 / 7):
                 c = boundaries(looks, fractions, spending)

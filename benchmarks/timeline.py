@@ -8,6 +8,7 @@ what each thread did to which batch into docs/figures/data_timeline.svg.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import torch
@@ -34,7 +35,7 @@ def bars(path: Path, workers: int) -> list[Bar]:
     )
     net = AlexNet(num_classes=len(data.packed.classes), width=0.03, lrn=False)
     everywhere = _ExperimentalConfig(profile_all_threads=True)
-    loader = data.train_dataloader()
+    loader: Any = data.train_dataloader()
     with profile(activities=[ProfilerActivity.CPU], experimental_config=everywhere) as profiler:
         for k, (images, labels) in enumerate(loader):
             with record_function("train"):

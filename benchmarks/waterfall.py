@@ -182,9 +182,11 @@ def main() -> None:
             print(f"round {number + 1}: {told}", flush=True)
     print("\n| | trials | wall, s | processor, s | as fast |\n|---|---:|---:|---:|---:|")
     for way in WAYS:
-        walls, used, trials = (list(column) for column in zip(*taken[way], strict=True))
+        walls = [wall for wall, _, _ in taken[way]]
         faster = [a / b for (a, _, _), b in zip(taken[WAYS[0]], walls, strict=True)]
-        cells = [way, str(trials[0]), spread(walls, 0), spread(used, 0), spread(faster, 2)]
+        processors = [used for _, used, _ in taken[way]]
+        cells = [way, str(taken[way][0][2]), spread(walls, 0), spread(processors, 0)]
+        cells.append(spread(faster, 2))
         print(f"| {' | '.join(cells)} |")
     matplotlib.rcParams["svg.hashsalt"] = "waterfall"
     file = ROOT / "docs" / "figures" / f"time_to_table_{asked.question}.svg"

@@ -136,8 +136,8 @@ def main() -> None:
         alone = np.array(seconds.pop("alone"))
         flops = sum(row.flops for row in net_of(net, 0, True).layer_table())
         print(f"{net}: {flops / 1e6:.2f} MFLOP an image, alone {1e3 * np.median(alone):.1f} ms")
-        for way, own in seconds.items():
-            low, middle, high = np.quantile(alone / np.array(own), [0.25, 0.5, 0.75])
+        for way, taken in seconds.items():
+            low, middle, high = np.quantile(alone / np.array(taken), [0.25, 0.5, 0.75])
             print(f"  {way:20} {middle:.2f} ({low:.2f} to {high:.2f})")
 
 
