@@ -1,7 +1,9 @@
 """From the stored predictions of a study: would more seeds or more test examples help?"""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,25 +54,45 @@ def crossed(study: Study, workspace: Workspace, arm: str) -> Crossed | None:
     None unless the metric is an error or accuracy of the stored test predictions: computed from
     them it must be what each trial reported. At least two seeds must have both.
     """
-    found = _differences(study, workspace, arm)
+    found = _Readings(study, workspace).differences(arm)
     return None if found is None else crossed_interval(found.factor * found.each)
 
 
-def _differences(study: Study, workspace: Workspace, arm: str) -> _Differences | None:
-    metric = study.metric_of(arm)
-    if arm == study.baseline or metric.threshold or metric != study.metric:
-        return None
-    by_arm: dict[str, dict[int, Trial]] = {}
-    for trial in trials(study):
-        by_arm.setdefault(trial.arm, {})[trial.seed] = trial
-    differences, scales = {}, set(_SCALES)
-    for seed, trial in by_arm[arm].items():
-        baseline = _answers(workspace, by_arm[study.baseline][seed], metric.name)
-        own = _answers(workspace, trial, metric.name)
-        if baseline is None or own is None or len(baseline[0]) != len(own[0]):
-            continue
-        scales &= baseline[1] & own[1]
-        differences[seed] = own[0].astype(float) - baseline[0]
+class _Readings:
+    """What the trials of a study answered; the baseline's, which each arm needs, are read once."""
+
+    def __init__(self, study: Study, workspace: Workspace) -> None:
+        self.study, self.workspace = study, workspace
+        self.by_arm: dict[str, dict[int, Trial]] = {}
+        for trial in trials(study):
+            self.by_arm.setdefault(trial.arm, {})[trial.seed] = trial
+        self.of_baseline = cache(self._of_baseline)
+
+    def _of_baseline(self, seed: int) -> tuple[Wrong, set[_Scale]] | None:
+        trial = self.by_arm[self.study.baseline][seed]
+        return _answers(self.workspace, trial, self.study.metric.name)
+
+    def differences(self, arm: str) -> _Differences | None:
+        """An arm's, where they make its metric."""
+        metric = self.study.metric_of(arm)
+        if arm == self.study.baseline or metric.threshold or metric != self.study.metric:
+            return None
+        differences, scales = {}, set(_SCALES)
+        for seed, trial in self.by_arm[arm].items():
+            baseline = self.of_baseline(seed)
+            own = None if baseline is None else _answers(self.workspace, trial, metric.name)
+            if baseline is None or own is None or len(baseline[0]) != len(own[0]):
+                continue
+            scales &= baseline[1] & own[1]
+            if not scales:
+                return None
+            differences[seed] = own[0].astype(float) - baseline[0]
+        return _whole(differences, scales)
+
+
+def _whole(
+    differences: Mapping[int, NDArray[np.float64]], scales: set[_Scale]
+) -> _Differences | None:
     lengths = {len(each) for each in differences.values()}
     if len(differences) < 2 or not scales or len(lengths) > 1:
         return None
@@ -110,8 +132,9 @@ def noise_section(study: Study, workspace: Workspace, digits: int) -> Section | 
         digits: Decimals of the metric.
     """
     rows, values, brief, first = [], [], [], 0
+    readings = _Readings(study, workspace)
     for arm in study.arms:
-        known = _differences(study, workspace, arm.name)
+        known = readings.differences(arm.name)
         found = None if known is None else crossed_interval(known.factor * known.each)
         if known is None or found is None or not found.se:
             continue
