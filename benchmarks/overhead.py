@@ -3,11 +3,12 @@
     python -m benchmarks.overhead --rounds 7
     python -m benchmarks.overhead --nets 80sec --data data/cifar10 --rounds 5
 
-Four ways train the same net on the same batches, in turn, in one process on one thread: a bare
-PyTorch loop (`peers.looped`), ``Trainer(barebones=True)``, a Trainer whose module calls
-``self.log`` twice a step, and ours, from order to result.json. Nets: ``tiny``, one layer in a
-module that knows nothing of ours; the digits' base; 80sec on synthetic images, or on a packed
-folder. In ``tiny-logs`` the user's module that we train calls ``self.log`` too.
+Four ways train the same net on the same batches, in turn and in an order drawn anew each round, in
+one process on one thread: a bare PyTorch loop (`peers.looped`), ``Trainer(barebones=True)``, a
+Trainer whose module calls ``self.log`` twice a step, and ours, from order to result.json. Nets:
+``tiny``, one layer in a module that knows nothing of ours; the digits' base; 80sec on synthetic
+images, or on a packed folder. In ``tiny-logs`` the user's module that we train calls ``self.log``
+too.
 
 A round trains a short and a long trial each way. Printed are processor times: of a step, the
 difference of the two over the steps between, so that an epoch's end and validation are in it and
@@ -17,6 +18,7 @@ loop and to barebones: the median with the quartiles. Results stand in docs/perf
 
 import argparse
 import copy
+import gc
 import importlib
 import logging
 import sys
@@ -223,6 +225,7 @@ def measured(way: Callable[[Case, int], int], case: Case) -> tuple[float, float]
     """Processor microseconds of a step, and seconds of a whole long trial."""
     taken, steps = [], []
     for epochs in case.epochs:
+        gc.collect()  # what another way left behind
         begun = time.process_time()
         steps.append(way(case, epochs))
         taken.append(time.process_time() - begun)
@@ -245,6 +248,7 @@ def main() -> None:
         "self.log": lambda case, epochs: trainer(case, epochs, True),
         "ours": ours,
     }
+    draws = np.random.default_rng(0)
     print(f"{given.rounds} rounds, torch {torch.__version__}")
     print(f"{'net':10} {'way':10} {'us a step':>10} {'to bare':>20} {'to barebones':>20} ", end="")
     print(f"{'trial, s':>9} {'to bare':>20} {'to barebones':>20}")
@@ -252,9 +256,10 @@ def main() -> None:
         for name, case in cases(given, Path(folder)).items():
             for way in ways.values():  # warm up
                 measured(way, case)
-            found = np.array(
-                [[measured(way, case) for way in ways.values()] for _ in range(given.rounds)]
-            )
+            found = np.zeros((given.rounds, len(ways), 2))
+            for taken in found:
+                for at in draws.permutation(len(ways)):
+                    taken[at] = measured(ways[WAYS[at]], case)
             for at, way_name in enumerate(WAYS):
                 told = [f"{name:10} {way_name:10}"]
                 for what, form in enumerate(("{:10.0f}", "{:9.2f}")):
