@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _MOST_EXACT = 32
-_DRAWS = 9_999
+_DRAWS = 99_999
 
 
 def sign_flip_p(
@@ -15,7 +15,7 @@ def sign_flip_p(
     """Two-sided p of a zero mean, from all 2^n ways to flip the signs of the differences.
 
     Exact up to 32 differences: the signed sums of each half of them, at most 2^16, are sorted and
-    matched. Above, 9,999 random flips of `rng` (a fixed one where none is passed), where the
+    matched. Above, 99,999 random flips of `rng` (a fixed one where none is passed), where the
     observed sum counts as a flip. It is never under 2 / 2^n. NaN below two differences.
 
     Fisher 1935, The Design of Experiments, section 21; Pitman 1937, doi:10.2307/2984124; Phipson
@@ -34,9 +34,7 @@ def sign_flip_p(
     if reach <= 0:
         return 1.0
     if n > _MOST_EXACT:
-        drawn = (rng or np.random.default_rng(0)).bytes(_DRAWS * -(-n // 8))
-        flips = np.unpackbits(np.frombuffer(drawn, np.uint8)).reshape(_DRAWS, -1)[:, :n]
-        sums = 2.0 * (flips @ d) - d.sum()
+        sums = _random_sums(d, rng or np.random.default_rng(0))
         return float((1 + np.count_nonzero(np.abs(sums) >= reach)) / (1 + _DRAWS))
     left, right = _signed_sums(d[: n // 2]), np.sort(_signed_sums(d[n // 2 :]))
     above = len(right) - np.searchsorted(right, reach - left)
@@ -75,6 +73,18 @@ def permutation_p(
         rng=rng or np.random.default_rng(0),
     )
     return float(found.pvalue)
+
+
+def _random_sums(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Signed sums of random flips: a byte flips eight values, whose 256 sums are known."""
+    eights = -(-len(values) // 8)
+    padded = np.pad(values, (0, 8 * eights - len(values))).reshape(eights, 8)
+    signs = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) - 1.0
+    drawn = np.frombuffer(rng.bytes(eights * _DRAWS), np.uint8).reshape(eights, _DRAWS)
+    sums = np.zeros(_DRAWS)
+    for known, flips in zip(padded @ signs.T, drawn, strict=True):
+        sums += known[flips]
+    return sums
 
 
 def _signed_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:

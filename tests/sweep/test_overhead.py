@@ -170,18 +170,18 @@ def test_a_module_with_a_way_of_its_own_to_set_attributes() -> None:
     assert vars(type(model))["__setattr__"] is set_attribute
 
 
-class Callable:
+class WithoutHash:
     """Equal to others of its kind, so without a hash."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Callable)
+        return isinstance(other, WithoutHash)
 
     def __call__(self) -> None:
         pass
 
 
 class Hooks:
-    put = Callable()
+    put = WithoutHash()
 
     def told(self, batch: Any) -> None:
         """Only documented."""
